@@ -1,0 +1,151 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// A CredentialPatch changes the fields that are not nil, and of the config the
+// keys that are there, as [Config.Merge] does.
+type CredentialPatch struct {
+	Name        *string
+	Type        *string
+	AuthType    *AuthType // may only repeat what it is
+	Description *string
+	Config      map[string]any
+	Metadata    map[string]any
+	IsActive    *bool
+	IsShared    *bool
+	WorkspaceID *string
+}
+
+// UpdateCredential changes a credential.
+func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (View, error) {
+	s, err := b.find(caller, VerbWrite, ref)
+	if err != nil {
+		return View{}, err
+	}
+	view, err := b.update(ctx, s.ID, func(c *Credential) error { return p.apply(c, time.Now().UTC()) })
+	if err != nil {
+		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
+	}
+	return view, nil
+}
+
+func (p CredentialPatch) apply(c *Credential, now time.Time) error {
+	if p.AuthType != nil && *p.AuthType != c.AuthType {
+		return invalid("authType", "is %s and cannot change; create another credential", c.AuthType)
+	}
+	if p.Name != nil {
+		if err := checkName(*p.Name); err != nil {
+			return err
+		}
+		c.Name = *p.Name
+	}
+	replace(&c.Type, p.Type)
+	replace(&c.Description, p.Description)
+	replace(&c.IsActive, p.IsActive)
+	replace(&c.IsShared, p.IsShared)
+	replace(&c.WorkspaceID, p.WorkspaceID)
+	if p.Metadata != nil {
+		c.Metadata = p.Metadata
+	}
+	config := c.Config.Merge(p.Config)
+	if config.Text(KeyProvider) != c.Config.Text(KeyProvider) {
+		return invalid("config."+KeyProvider, "cannot change, since the stored tokens are for %q; create another credential", c.Provider)
+	}
+	for _, key := range []string{KeyInputs, KeyCaptured} {
+		// They can be part of a host, and the stored secrets are for the old one.
+		if !maps.Equal(config.Texts(key), c.Config.Texts(key)) {
+			return invalid("config."+key, "cannot change; reconnect with the new inputs, or create another credential")
+		}
+	}
+	return c.rewrite(config, now)
+}
+
+func replace[T any](field *T, with *T) {
+	if with != nil {
+		*field = *with
+	}
+}
+
+// rewrite gives the credential another config, and works out anew what follows
+// from it: a new generation where the token is another, the expiry, the status.
+func (c *Credential) rewrite(config Config, now time.Time) error {
+	if err := checkConfig(c.AuthType, config); err != nil {
+		return err
+	}
+	expiresAt, err := configTime(config, KeyExpiresAt)
+	if err != nil {
+		return err
+	}
+	old, _ := c.Token()
+	newGrant := !config.Secret(KeyRefreshToken).Equal(c.Config.Secret(KeyRefreshToken))
+	newClient := !config.Secret(KeyClientSecret).Equal(c.Config.Secret(KeyClientSecret)) ||
+		config.Text(KeyClientID) != c.Config.Text(KeyClientID)
+	c.Config, c.ExpiresAt, c.UpdatedAt = config, expiresAt, now
+	c.Renewable = c.renewable()
+
+	token, has := c.Token()
+	changed := has && !token.Access.Equal(old.Access)
+	if changed {
+		c.Generation++
+		c.IssuedAt = now
+	}
+	if changed || newGrant || newClient {
+		c.RetryAt = time.Time{}
+	}
+	waits := c.AuthType == AuthOAuth2 && !has
+	switch {
+	case waits && (c.Status != StatusReauth || newGrant):
+		c.Status, c.StatusReason = StatusPending, ""
+	case changed, newGrant, c.Status == StatusPending, newClient && c.Status == StatusDegraded:
+		c.Status, c.StatusReason = StatusActive, ""
+	}
+	return nil
+}
+
+// required are the config keys that each kind cannot do without.
+var required = map[AuthType][]string{
+	AuthAPIKey: {KeyAPIKey},
+	AuthBearer: {KeyToken},
+	AuthBasic:  {KeyUsername},
+}
+
+func checkConfig(t AuthType, config Config) error {
+	for _, key := range required[t] {
+		if config.Text(key) == "" {
+			return invalid("config."+key, "a credential of type %s needs it", t)
+		}
+	}
+	for _, key := range []string{KeyAccessToken, KeyRefreshToken, KeyAPIKey, KeyToken} {
+		if secret := config.Text(key); strings.ContainsFunc(secret, unicode.IsControl) {
+			return invalid("config."+key, "has control characters, such as a line end, which no request header can carry")
+		}
+	}
+	if t != AuthOAuth2 {
+		return nil
+	}
+	switch g := GrantType(config.Text(KeyGrantType)); g {
+	case "", GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials:
+	default:
+		return invalid("config."+KeyGrantType, "%q is not supported; give %s, %s or %s", g, GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials)
+	}
+	return nil
+}
+
+// configTime reads an RFC 3339 time; zero where there is none.
+func configTime(config Config, key string) (time.Time, error) {
+	if value, ok := config.raw()[key]; !ok || value == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, config.Text(key))
+	if err != nil {
+		return time.Time{}, invalid("config."+key, "give a time as RFC 3339 has it, like 2026-11-23T15:04:05Z")
+	}
+	return at.UTC(), nil
+}

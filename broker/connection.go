@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// Connections finds out what it takes to speak to a provider.
+type Connections struct {
+	Definitions Definitions
+	Apps        AppStore
+}
+
+// For returns the connection of a stored credential: its definition, its own
+// client or else the registered app's, its inputs and what was captured.
+func (k Connections) For(ctx context.Context, c *Credential) (Connection, error) {
+	definition, err := k.Definitions.Definition(c.Provider)
+	if err != nil {
+		return Connection{}, fmt.Errorf("credential %q: %w", c.Name, err)
+	}
+	inputs := c.Config.Texts(KeyInputs)
+	for name, value := range c.Config.Texts(KeyCaptured) {
+		if _, given := inputs[name]; !given {
+			inputs[name] = value
+		}
+	}
+	return k.connect(ctx, definition.Definition, clientOf(c.Config), inputs)
+}
+
+// connect completes a connection: the app's client where none is given, and the
+// defaults of inputs. With its client the app's inputs come first: an input can
+// choose a host, and it is the operator who says where the app's secret goes.
+func (k Connections) connect(ctx context.Context, d Definition, client Client, inputs map[string]string) (Connection, error) {
+	app, err := k.Apps.App(ctx, d.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Connection{}, fmt.Errorf("reading the app of %s: %w", d.ID, err)
+	}
+	if client.ID == "" {
+		client = app.Client
+		own := map[string]string{}
+		maps.Copy(own, inputs)
+		maps.Copy(own, app.Inputs)
+		inputs = own
+	}
+	if client.ID == "" {
+		return Connection{}, invalid("clientId", "%s has no registered app: give clientId and clientSecret, or register them with PUT /credentials/oauth2/apps/%s", d.ID, d.ID)
+	}
+	complete, err := d.completeInputs(inputs)
+	if err != nil {
+		return Connection{}, err
+	}
+	return Connection{Definition: d, Client: client, Inputs: complete}, nil
+}
+
+// clientOf returns the client that a credential carries itself.
+func clientOf(c Config) Client {
+	return Client{
+		ID:           c.Text(KeyClientID),
+		Secret:       c.Secret(KeyClientSecret),
+		PrivateKey:   c.Secret(KeyPrivateKey),
+		PrivateKeyID: c.Text(KeyPrivateKeyID),
+		Certificate:  c.Text(KeyCertificate),
+	}
+}

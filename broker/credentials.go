@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A View is a credential as operators see it. Its Config is still unmasked.
+type View struct {
+	Credential
+	Status        Status // as of now
+	NextRefreshAt time.Time
+}
+
+// A Filter chooses credentials; an empty field matches all.
+type Filter struct {
+	Type, Provider, WorkspaceID, Name string
+	AuthType                          AuthType
+	Status                            Status
+	IsActive                          *bool
+
+	After Summary // only those that come after it, where its ID is set
+	Limit int     // at most so many; 0: all
+}
+
+// newestFirst orders credentials as lists show them.
+func newestFirst(a, b Summary) int {
+	return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+func (f Filter) matches(s Summary, now time.Time) bool {
+	return (f.Type == "" || f.Type == s.Type) &&
+		(f.Provider == "" || f.Provider == s.Provider) &&
+		(f.WorkspaceID == "" || f.WorkspaceID == s.WorkspaceID) &&
+		(f.Name == "" || f.Name == s.Name) &&
+		(f.AuthType == "" || f.AuthType == s.AuthType) &&
+		(f.Status == "" || f.Status == s.StatusAt(now)) &&
+		(f.IsActive == nil || *f.IsActive == s.IsActive) &&
+		(f.After.ID == "" || newestFirst(f.After, s) < 0)
+}
+
+// Credentials returns the credentials that match, the newest first, and whether
+// there are more than the filter's limit.
+func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (views []View, more bool, err error) {
+	if err := b.authorize(caller, VerbList, "", "credentials"); err != nil {
+		return nil, false, err
+	}
+	now := time.Now()
+	views = []View{}
+	all := b.Tokens.All()
+	slices.SortFunc(all, newestFirst)
+	for _, s := range all {
+		if !f.matches(s, now) {
+			continue
+		}
+		if f.Limit > 0 && len(views) == f.Limit {
+			return views, true, nil
+		}
+		c, err := b.Store.Get(ctx, s.ID)
+		if errors.Is(err, ErrNotFound) {
+			continue // deleted since
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("reading credential %q: %w", s.Name, err)
+		}
+		views = append(views, b.view(c, now))
+	}
+	return views, false, nil
+}
+
+// Credential returns one credential.
+func (b *Broker) Credential(ctx context.Context, caller Caller, ref string) (View, error) {
+	s, err := b.find(caller, VerbRead, ref)
+	if err != nil {
+		return View{}, err
+	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return View{}, fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
+	return b.view(c, time.Now()), nil
+}
+
+func (b *Broker) view(c Credential, now time.Time) View {
+	reads, last := b.Tokens.usageOf(c.ID)
+	c.ReadCount += reads
+	if last.After(c.LastUsedAt) {
+		c.LastUsedAt = last
+	}
+	return View{Credential: c, Status: c.StatusAt(now), NextRefreshAt: b.Refresher.Due(c.ID)}
+}
+
+// RefreshCredential renews the token of a credential now. The error wraps
+// [ErrReauthorize] where nothing can renew it.
+func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref string) (View, error) {
+	s, err := b.find(caller, VerbRefresh, ref)
+	switch {
+	case err != nil:
+		return View{}, err
+	case s.AuthType != AuthOAuth2:
+		return View{}, &InvalidError{Message: fmt.Sprintf("credential %q is of type %s, which is not refreshed: update it", s.Name, s.AuthType)}
+	case !s.IsActive:
+		return View{}, disabled(s)
+	case !s.Renewable:
+		return View{}, reauthorize(s, "there is no refresh token to renew it with")
+	}
+	if _, err := b.refresh(ctx, s.ID, Need{After: s.Generation}, DefaultWait); err != nil {
+		return View{}, err
+	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return View{}, fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
+	return b.view(c, time.Now()), nil
+}

@@ -1,0 +1,257 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Definition says how one provider speaks OAuth2: where its endpoints are and
+// all that it does otherwise than RFC 6749. It is data; the JSON names are those
+// of the contract. What is absent means the standard behaviour.
+type Definition struct {
+	ID               string `json:"id"`
+	Name             string `json:"name"`
+	AuthorizationURL string `json:"authorizationUrl,omitempty"`
+	TokenURL         string `json:"tokenUrl,omitempty"`
+	// Issuer is the issuer identifier of RFC 8414. Endpoints that are not given
+	// are discovered there, and the `iss` of RFC 9207 is compared with it.
+	Issuer      string `json:"issuer,omitempty"`
+	Description string `json:"description"`
+	Icon        string `json:"icon,omitempty"`
+	Category    string `json:"category"`
+	DocsURL     string `json:"docsUrl,omitempty"`
+
+	DefaultScopes        []string          `json:"defaultScopes"`            // sent where a flow names none
+	RequiredScopes       []string          `json:"requiredScopes,omitempty"` // always added
+	ScopeSeparator       string            `json:"scopeSeparator,omitempty"` // "" is a space
+	AdditionalAuthParams map[string]string `json:"additionalAuthParams,omitempty"`
+	SupportsRefresh      *bool             `json:"supportsRefresh,omitempty"` // nil: whether a refresh token came
+
+	GrantTypes           []GrantType          `json:"grantTypes,omitempty"`
+	PKCE                 PKCE                 `json:"pkce,omitempty"`
+	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitempty"`
+
+	TokenRequest   TokenRequest       `json:"tokenRequest,omitzero"`
+	TokenResponse  TokenResponseShape `json:"tokenResponse,omitzero"`
+	RefreshRequest TokenRequest       `json:"refreshRequest,omitzero"`
+	Refresh        RefreshPolicy      `json:"refresh,omitzero"`
+
+	RevocationURL          string `json:"revocationUrl,omitempty"`          // RFC 7009
+	IntrospectionURL       string `json:"introspectionUrl,omitempty"`       // RFC 7662
+	DeviceAuthorizationURL string `json:"deviceAuthorizationUrl,omitempty"` // RFC 8628
+
+	Identity *IdentityRequest `json:"identity,omitempty"` // what a test asks
+	Inputs   map[string]Input `json:"inputs,omitempty"`   // {name} in any URL or parameter
+	APIHosts []string         `json:"apiHosts,omitempty"` // where its tokens may be sent
+	Override bool             `json:"override,omitempty"` // may replace one of an earlier source
+}
+
+// A PKCE value says whether RFC 7636 is spoken. S256 is the only method.
+type PKCE string
+
+// PKCEOptional, the default, sends the challenge without relying on it.
+const (
+	PKCEOptional PKCE = "optional"
+	PKCERequired PKCE = "required"
+	PKCENone     PKCE = "none"
+)
+
+// A ClientAuthentication is how the client proves itself at the token endpoint,
+// with the names of RFC 7591, section 2.
+type ClientAuthentication string
+
+// The methods; absent means client_secret_post, or none without a secret.
+const (
+	ClientSecretBasic ClientAuthentication = "client_secret_basic"
+	ClientSecretPost  ClientAuthentication = "client_secret_post"
+	ClientSecretJWT   ClientAuthentication = "client_secret_jwt"
+	PrivateKeyJWT     ClientAuthentication = "private_key_jwt"
+	TLSClientAuth     ClientAuthentication = "tls_client_auth"
+	ClientAuthNone    ClientAuthentication = "none"
+)
+
+// A TokenRequest says how a token request differs from RFC 6749.
+type TokenRequest struct {
+	URL     string             `json:"url,omitempty"`     // only in refreshRequest
+	Format  string             `json:"format,omitempty"`  // form (default), json or query
+	Headers map[string]string  `json:"headers,omitempty"` //
+	Params  map[string]*string `json:"params,omitempty"`  // added or replaced; null removes
+	Rename  map[string]string  `json:"rename,omitempty"`  // standard name to the vendor's
+}
+
+// A TokenResponseShape says where the fields of a token answer lie. Each path
+// has dots between its steps; a list of paths is tried in turn.
+type TokenResponseShape struct {
+	AccessToken      Paths             `json:"accessToken,omitempty"`
+	RefreshToken     Paths             `json:"refreshToken,omitempty"`
+	ExpiresIn        Paths             `json:"expiresIn,omitempty"`
+	Scope            Paths             `json:"scope,omitempty"`
+	Success          *SuccessCheck     `json:"success,omitempty"`
+	ErrorCode        Paths             `json:"errorCode,omitempty"`
+	ErrorDescription Paths             `json:"errorDescription,omitempty"`
+	ReauthErrors     []string          `json:"reauthErrors,omitempty"`     // codes that mean a person must consent
+	DefaultExpiresIn int64             `json:"defaultExpiresIn,omitempty"` // seconds, where the answer is silent
+	Capture          map[string]string `json:"capture,omitempty"`          // name to path
+}
+
+// A SuccessCheck tells success from failure inside an HTTP 200.
+type SuccessCheck struct {
+	Path   string `json:"path"`
+	Equals any    `json:"equals"`
+}
+
+// A RefreshPolicy tells what a provider does with refresh tokens.
+type RefreshPolicy struct {
+	// Rotation is "always", "never" or "sometimes"; absent, a new refresh token
+	// is kept if one comes.
+	Rotation string `json:"rotation,omitempty"`
+	// ReuseGrace is how long a spent refresh token may be sent again;
+	// [Unlimited] where it never dies.
+	ReuseGrace   Duration `json:"reuseGrace,omitempty"`
+	Lead         Duration `json:"lead,omitempty"`         // how long before the end of a token it is renewed
+	IdleLifetime Duration `json:"idleLifetime,omitempty"` // after which an unused refresh token dies
+	MaxLifetime  Duration `json:"maxLifetime,omitempty"`  // after which any refresh token of a grant dies
+}
+
+// An IdentityRequest asks a provider whose token it is.
+type IdentityRequest struct {
+	URL     string            `json:"url"`
+	Method  string            `json:"method,omitempty"` // GET
+	Headers map[string]string `json:"headers,omitempty"`
+	Body    string            `json:"body,omitempty"` // JSON, sent as it is
+	Subject string            `json:"subject,omitempty"`
+	Label   string            `json:"label,omitempty"`
+}
+
+// An Input is a value that a connection gives for {name} in the definition.
+type Input struct {
+	Label   string `json:"label,omitempty"`
+	Default string `json:"default,omitempty"`
+	Pattern string `json:"pattern,omitempty"` // a whole-string regular expression (RE2)
+}
+
+// Paths is a list of dotted paths, written in JSON as one string or a list.
+type Paths []string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *Paths) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*p = Paths{one}
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fmt.Errorf("want a path or a list of paths")
+	}
+	*p = list
+	return nil
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (p Paths) MarshalJSON() ([]byte, error) {
+	if len(p) == 1 {
+		return json.Marshal(p[0])
+	}
+	return json.Marshal([]string(p))
+}
+
+// A Duration is written as Go does, "30s", or "unlimited".
+type Duration time.Duration
+
+// Unlimited is longer than any other duration.
+const Unlimited = Duration(forever)
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) {
+	if d == Unlimited {
+		return []byte("unlimited"), nil
+	}
+	text := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2] // Go writes 2160h0m0s
+		}
+	}
+	return []byte(text), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) error {
+	if string(text) == "unlimited" {
+		*d = Unlimited
+		return nil
+	}
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil || parsed < 0 {
+		return fmt.Errorf("%q is no duration; write it like 30s, 10m or 2160h", text)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// A Source tells where a definition comes from. A later one replaces an earlier
+// one only where the operator says so.
+type Source string
+
+// The sources by precedence.
+const (
+	SourceBuiltin Source = "builtin"
+	SourceFile    Source = "file"
+	SourcePlugin  Source = "plugin"
+	SourceAPI     Source = "api"
+)
+
+// A SourcedDefinition is a definition in force.
+type SourcedDefinition struct {
+	Definition
+	Source Source `json:"source"`
+}
+
+// Refreshes reports whether a refresh token is worth keeping: supportsRefresh,
+// true where the definition is silent.
+func (d *Definition) Refreshes() bool { return d.SupportsRefresh == nil || *d.SupportsRefresh }
+
+// Scopes returns the scopes to ask for: wanted, or where it is nil the default
+// ones, and after them the required ones that it lacks.
+func (d *Definition) Scopes(wanted []string) []string {
+	if wanted == nil {
+		wanted = d.DefaultScopes
+	}
+	out := make([]string, 0, len(wanted)+len(d.RequiredScopes))
+	seen := map[string]bool{}
+	for _, list := range [][]string{wanted, d.RequiredScopes} {
+		for _, scope := range list {
+			if scope != "" && !seen[scope] {
+				seen[scope] = true
+				out = append(out, scope)
+			}
+		}
+	}
+	return out
+}
+
+// JoinScopes renders scopes as this provider separates them.
+func (d *Definition) JoinScopes(scopes []string) string {
+	separator := d.ScopeSeparator
+	if separator == "" {
+		separator = " "
+	}
+	return strings.Join(scopes, separator)
+}
+
+// IsReauthError reports whether an error code of the token endpoint means that
+// the grant is gone. RFC 6749, section 5.2, has invalid_grant for it.
+func (d *Definition) IsReauthError(code string) bool {
+	if code == "invalid_grant" {
+		return true
+	}
+	for _, own := range d.TokenResponse.ReauthErrors {
+		if code == own {
+			return true
+		}
+	}
+	return false
+}

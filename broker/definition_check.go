@@ -1,0 +1,213 @@
+package broker
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	definitionID = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z`)
+	inputName    = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
+	headerName   = regexp.MustCompile("\\A[A-Za-z0-9!#$%&'*+.^_`|~-]+\\z") // token of RFC 9110, section 5.6.2
+)
+
+// maxTextLength bounds what people are shown in a list, in characters.
+const maxTextLength = 500
+
+// reservedIDs are those that the API uses in the place of an id.
+var reservedIDs = []string{"schema"}
+
+// knownGrants are those that a definition may list: of RFC 6749, RFC 8628, RFC
+// 7523 and RFC 8693.
+var knownGrants = []GrantType{
+	GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials,
+	"urn:ietf:params:oauth:grant-type:device_code",
+	"urn:ietf:params:oauth:grant-type:jwt-bearer",
+	"urn:ietf:params:oauth:grant-type:token-exchange",
+}
+
+// Check returns nil if the definition can be used as it stands, else an
+// [*InvalidError] that names every field to mend and how.
+func (d *Definition) Check(allowed Addresses) error {
+	c := definitionCheck{d: d, allowed: allowed}
+	c.basics()
+	c.scopes()
+	c.urls()
+	c.choices()
+	c.requests()
+	c.response()
+	c.inputs()
+	if len(c.fields) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(c.fields, func(a, b FieldError) int { return cmp.Compare(a.Path, b.Path) })
+	first := c.fields[0]
+	return &InvalidError{
+		Message: fmt.Sprintf("provider definition %q: %s: %s", d.ID, first.Path, first.Message),
+		Fields:  c.fields,
+	}
+}
+
+type definitionCheck struct {
+	d       *Definition
+	allowed Addresses
+	fields  []FieldError
+}
+
+func (c *definitionCheck) bad(path, format string, args ...any) {
+	c.fields = append(c.fields, FieldError{path, fmt.Sprintf(format, args...)})
+}
+
+func (c *definitionCheck) basics() {
+	d := c.d
+	if !definitionID.MatchString(d.ID) {
+		c.bad("id", "give 1 to 64 letters, digits, dots, dashes or underscores, beginning with a letter or digit")
+	} else if slices.Contains(reservedIDs, d.ID) {
+		c.bad("id", "%q has a meaning of its own in the API; choose another", d.ID)
+	}
+	if strings.TrimSpace(d.Name) == "" {
+		c.bad("name", "give the name that a person knows the provider by")
+	}
+	for path, text := range map[string]string{"name": d.Name, "description": d.Description, "icon": d.Icon, "category": d.Category} {
+		c.text(path, text)
+	}
+	if d.Issuer == "" && d.TokenURL == "" {
+		c.bad("tokenUrl", "give the token endpoint, or an issuer to discover it from")
+	}
+	if d.Issuer == "" && d.AuthorizationURL == "" && c.grants(GrantAuthorizationCode) {
+		c.bad("authorizationUrl", "give the authorization endpoint, or an issuer to discover it from")
+	}
+	for name := range d.AdditionalAuthParams {
+		if IsProtocolParam(name) {
+			c.bad("additionalAuthParams."+name, "is a parameter of the protocol itself and set by the flow")
+		}
+	}
+}
+
+// text checks what people are shown, on terminals too, which obey control
+// characters.
+func (c *definitionCheck) text(path, text string) {
+	if utf8.RuneCountInString(text) > maxTextLength {
+		c.bad(path, "is longer than %d characters", maxTextLength)
+	}
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		c.bad(path, "has control characters")
+	}
+}
+
+func (c *definitionCheck) scopes() {
+	for path, scopes := range map[string][]string{"defaultScopes": c.d.DefaultScopes, "requiredScopes": c.d.RequiredScopes} {
+		for i, scope := range scopes {
+			if !printable(scope) {
+				c.bad(path, "scope %d is empty or has control characters or spaces", i+1)
+			}
+		}
+	}
+}
+
+func (c *definitionCheck) grants(g GrantType) bool {
+	return c.d.GrantTypes == nil || slices.Contains(c.d.GrantTypes, g)
+}
+
+func (c *definitionCheck) choices() {
+	d := c.d
+	c.choice("pkce", string(d.PKCE), "optional", "required", "none")
+	c.choice("clientAuthentication", string(d.ClientAuthentication), string(ClientSecretBasic), string(ClientSecretPost),
+		string(ClientSecretJWT), string(PrivateKeyJWT), string(TLSClientAuth), string(ClientAuthNone))
+	c.choice("tokenRequest.format", d.TokenRequest.Format, "form", "json", "query")
+	c.choice("refreshRequest.format", d.RefreshRequest.Format, "form", "json", "query")
+	c.choice("refresh.rotation", d.Refresh.Rotation, "always", "never", "sometimes")
+	if d.Identity != nil {
+		c.choice("identity.method", d.Identity.Method, "GET", "POST")
+	}
+	for _, grant := range d.GrantTypes {
+		if !slices.Contains(knownGrants, grant) {
+			c.bad("grantTypes", "%q is unknown; give one of %v", grant, knownGrants)
+		}
+	}
+}
+
+func (c *definitionCheck) choice(path, value string, among ...string) {
+	if value != "" && !slices.Contains(among, value) {
+		c.bad(path, "%q is unknown; give one of %s", value, strings.Join(among, ", "))
+	}
+}
+
+// requests checks the headers that requests carry: one that HTTP does not allow
+// would fail every request.
+func (c *definitionCheck) requests() {
+	headers := map[string]map[string]string{
+		"tokenRequest.headers": c.d.TokenRequest.Headers, "refreshRequest.headers": c.d.RefreshRequest.Headers,
+	}
+	if c.d.Identity != nil {
+		headers["identity.headers"] = c.d.Identity.Headers
+	}
+	for path, fields := range headers {
+		for name, value := range fields {
+			if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
+				c.bad(path, "%q is no header that HTTP allows, or its value has control characters", name)
+			}
+		}
+	}
+}
+
+func (c *definitionCheck) response() {
+	shape := c.d.TokenResponse
+	for name, paths := range map[string]Paths{
+		"accessToken": shape.AccessToken, "refreshToken": shape.RefreshToken, "expiresIn": shape.ExpiresIn,
+		"scope": shape.Scope, "errorCode": shape.ErrorCode, "errorDescription": shape.ErrorDescription,
+	} {
+		if slices.Contains(paths, "") {
+			c.bad("tokenResponse."+name, "give the path of a field, like data.access_token")
+		}
+	}
+	if shape.Success != nil && shape.Success.Path == "" {
+		c.bad("tokenResponse.success.path", "give the path of a field, like ok")
+	}
+	if shape.DefaultExpiresIn < 0 {
+		c.bad("tokenResponse.defaultExpiresIn", "give a number of seconds, not below zero")
+	}
+	for name, path := range shape.Capture {
+		if !inputName.MatchString(name) || name == "client_id" || path == "" {
+			c.bad("tokenResponse.capture", "%q has to be of letters, digits and underscores, and to have a path", name)
+		}
+	}
+}
+
+func (c *definitionCheck) inputs() {
+	for _, name := range slices.Sorted(maps.Keys(c.d.Inputs)) {
+		input := c.d.Inputs[name]
+		if !inputName.MatchString(name) || name == "client_id" {
+			c.bad("inputs."+name, "is no usable name; give letters, digits and underscores, but not client_id")
+		}
+		re, err := wholePattern(input.Pattern)
+		switch {
+		case err != nil:
+			c.bad("inputs."+name+".pattern", "is no regular expression of RE2")
+		case input.Default != "" && input.Pattern != "" && !re.MatchString(input.Default):
+			c.bad("inputs."+name+".default", "does not match the pattern")
+		}
+	}
+}
+
+// IsProtocolParam reports whether name is a parameter of RFC 6749 or RFC 7636,
+// which only the flow itself may set.
+func IsProtocolParam(name string) bool {
+	switch name {
+	case "response_type", "client_id", "client_secret", "redirect_uri", "scope", "state", "code",
+		"grant_type", "refresh_token", "access_token", "username", "password",
+		"code_challenge", "code_challenge_method", "code_verifier":
+		return true
+	}
+	return false
+}
+
+func printable(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}

@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Facts that callers tell apart with [errors.Is]. The errors that wrap them say
+// which credential, provider or field it was and what to do.
+var (
+	ErrNotFound             = errors.New("not found")
+	ErrUnknownProvider      = errors.New("unknown provider")
+	ErrForbidden            = errors.New("forbidden")
+	ErrAmbiguousName        = errors.New("ambiguous name")
+	ErrAmbiguousProvider    = errors.New("ambiguous provider")
+	ErrConflict             = errors.New("conflict")
+	ErrNoToken              = errors.New("no token")
+	ErrDisabled             = errors.New("disabled")
+	ErrAuthorizationPending = errors.New("authorization pending")
+	ErrInvalidState         = errors.New("unknown, used or expired state")
+	ErrAccessDenied         = errors.New("access denied")
+	ErrReauthorize          = errors.New("reauthorization required")
+	ErrStoreUnavailable     = errors.New("store unavailable")
+	ErrShuttingDown         = errors.New("shutting down")
+	// ErrWaitEnded says that a refresh goes on but the caller's wait is over.
+	ErrWaitEnded = errors.New("the refresh takes longer than the caller waits")
+)
+
+// A FieldError says what is wrong with one field of a request.
+type FieldError struct {
+	Path    string // as the contract names it, with dots: "config.apiKey"
+	Message string
+}
+
+// An InvalidError reports a request that cannot be carried out as it stands.
+// Nothing was changed.
+type InvalidError struct {
+	Message string
+	Fields  []FieldError
+}
+
+func (e *InvalidError) Error() string { return e.Message }
+
+// invalid makes an [*InvalidError] about one field.
+func invalid(path, format string, args ...any) *InvalidError {
+	message := fmt.Sprintf(format, args...)
+	return &InvalidError{Message: path + ": " + message, Fields: []FieldError{{path, message}}}
+}
+
+// A ReauthorizeError reports that only a person can make a credential work
+// again. It is [ErrReauthorize].
+type ReauthorizeError struct {
+	ID       ID
+	Name     string
+	Provider string
+	Reason   string // for a person: what the provider said
+}
+
+func (e *ReauthorizeError) Error() string {
+	return fmt.Sprintf("credential %q needs a person to consent again: %s", e.Name, e.Reason)
+}
+
+// Is makes [errors.Is] find [ErrReauthorize].
+func (e *ReauthorizeError) Is(target error) bool { return target == ErrReauthorize }
+
+// A RetryError adds to an error when it is worth asking again.
+type RetryError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *RetryError) Error() string { return e.Err.Error() }
+
+func (e *RetryError) Unwrap() error { return e.Err }
+
+// Sent tells how far a request to a provider got, which decides whether a
+// single-use value may be sent again.
+type Sent int
+
+// How far it got.
+const (
+	SentNever    Sent = iota // provably not sent
+	SentUnknown              // sent, at least in part, without an answer
+	SentAnswered             // an HTTP answer came
+)
+
+// A ProviderError reports that a provider could not be reached, answered
+// something unusable or refused a request. It carries facts, and never a secret
+// or the text of an answer.
+type ProviderError struct {
+	Op         string // "authorize", "discover", "exchange", "refresh", "revoke", "identify"
+	Provider   string // id of the definition
+	Host       string // whom it asked
+	Sent       Sent
+	Timeout    bool
+	Status     int           // of the HTTP answer; 0 without one
+	Code       string        // `error` of RFC 6749, section 5.2, cleaned; "" if the answer had none
+	Reauth     bool          // the code means that the grant is gone
+	RetryAfter time.Duration // RFC 9110, section 10.2.3; zero if absent
+	Err        error         // what failed, if no HTTP answer came or it was unusable
+}
+
+func (e *ProviderError) Error() string {
+	what := "could not be reached"
+	switch {
+	case e.Code != "":
+		what = fmt.Sprintf("answered %d %s", e.Status, e.Code)
+	case e.Timeout:
+		what = "did not answer in time"
+	case e.Status != 0 && e.Err != nil:
+		what = fmt.Sprintf("answered %d: %v", e.Status, e.Err)
+	case e.Status != 0:
+		what = fmt.Sprintf("answered %d", e.Status)
+	case e.Err != nil:
+		what = "could not be reached: " + e.Err.Error()
+	}
+	return fmt.Sprintf("%s at %s: %s %s", e.Op, e.Provider, e.Host, what)
+}
+
+func (e *ProviderError) Unwrap() error { return e.Err }
+
+// CleanErrorCode returns an `error` value of a provider fit to be shown: only
+// the characters that RFC 6749, sections 4.1.2.1 and 5.2, allow there, and at
+// most 64 of them. A provider could put anything there.
+func CleanErrorCode(code string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&' {
+			return -1
+		}
+		return r
+	}, code)
+	return clean[:min(len(clean), 64)]
+}

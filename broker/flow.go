@@ -1,0 +1,397 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// exchangeTimeout bounds the trade of a code, which outlives the caller: the
+// code is spent once it was sent.
+const exchangeTimeout = 30 * time.Second
+
+// A StartRequest begins an authorization-code flow.
+type StartRequest struct {
+	ProviderID           string
+	ClientID             string
+	ClientSecret         Secret
+	RedirectURI          string   // "" for the daemon's own callback
+	Scopes               []string // nil for the default ones
+	ReturnURL            string
+	CredentialName       string
+	ExistingCredentialID string // an id or a name; the credential to reconnect
+	Inputs               map[string]string
+	Params               map[string]string
+}
+
+// A Started flow is where to send the person.
+type Started struct {
+	AuthorizationURL string
+	State            string
+}
+
+// StartAuthorization begins a flow (RFC 6749, section 4.1.1, with RFC 7636). It
+// creates no credential.
+func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartRequest) (Started, error) {
+	existing, err := b.authorizeStart(ctx, caller, &r)
+	if err != nil {
+		return Started{}, err
+	}
+	a, err := b.plan(r, existing)
+	if err != nil {
+		return Started{}, err
+	}
+	a.StartedBy = caller
+	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	if err != nil {
+		return Started{}, err
+	}
+	authorizationURL, err := b.Server.AuthorizationURL(ctx, connection, AuthorizationRequest{
+		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: r.Params,
+	})
+	if err != nil {
+		return Started{}, err
+	}
+	if err := b.Store.CreateAuthorization(ctx, a); err != nil {
+		return Started{}, fmt.Errorf("storing the authorization: %w", err)
+	}
+	return Started{authorizationURL, a.State}, nil
+}
+
+// authorizeStart decides, and reads the credential that is to be reconnected.
+func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequest) (*Credential, error) {
+	if r.ExistingCredentialID == "" {
+		return nil, b.authorize(caller, VerbConnect, "", r.ProviderID)
+	}
+	s, err := b.find(caller, VerbConnect, r.ExistingCredentialID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return nil, fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
+	if c.AuthType != AuthOAuth2 || c.Provider == "" {
+		return nil, invalid("existingCredentialId", "credential %q is no connection to an OAuth2 provider", c.Name)
+	}
+	if r.ProviderID == "" {
+		r.ProviderID = c.Provider
+	}
+	if r.ProviderID != c.Provider {
+		return nil, invalid("providerId", "credential %q is of %s", c.Name, c.Provider)
+	}
+	return &c, nil
+}
+
+// plan turns a request into the authorization to be stored.
+func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, error) {
+	definition, err := b.Definitions.Definition(r.ProviderID)
+	if err != nil {
+		return Authorization{}, err
+	}
+	d := definition.Definition
+	if d.GrantTypes != nil && !slices.Contains(d.GrantTypes, GrantAuthorizationCode) {
+		return Authorization{}, invalid("providerId", "%s has no authorization-code flow", d.ID)
+	}
+	if r.ClientID == "" && !r.ClientSecret.Empty() {
+		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
+	}
+	for name := range r.Params {
+		if IsProtocolParam(name) {
+			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
+		}
+	}
+	a := Authorization{
+		State: random256(), Definition: d, RedirectURI: r.RedirectURI,
+		Client:         Client{ID: r.ClientID, Secret: r.ClientSecret},
+		Inputs:         r.Inputs,
+		CredentialName: r.CredentialName,
+		ExpiresAt:      time.Now().UTC().Add(AuthorizationLifetime),
+	}
+	if existing != nil {
+		a.CredentialID = existing.ID
+		a.reuse(existing)
+		if r.Scopes == nil {
+			r.Scopes = existing.scopes()
+		}
+	}
+	if a.CredentialName != "" {
+		if err := checkName(a.CredentialName); err != nil {
+			return Authorization{}, invalid("credentialName", "give 1 to 200 characters, none of them control characters")
+		}
+	}
+	for i, scope := range r.Scopes {
+		if !printable(scope) {
+			return Authorization{}, invalid("scopes", "scope %d is empty or has spaces or control characters", i)
+		}
+	}
+	a.Scopes = d.Scopes(r.Scopes)
+	if d.PKCE != PKCENone {
+		a.Verifier = NewSecret(random256())
+	}
+	return a, b.settleRedirect(&a, r.ReturnURL)
+}
+
+// reuse takes the client and the inputs of a credential where none are given.
+func (a *Authorization) reuse(c *Credential) {
+	if a.Client.ID == "" {
+		a.Client = clientOf(c.Config)
+	}
+	if a.Inputs == nil {
+		a.Inputs = c.Config.Texts(KeyInputs)
+	}
+}
+
+// scopes are those that a connection was made with; nil if that is not known.
+func (c *Credential) scopes() []string {
+	list, _ := c.Metadata["scopes"].([]any)
+	var out []string
+	for _, scope := range list {
+		if text, ok := scope.(string); ok {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// settleRedirect fills in the daemon's own callback, and judges where the
+// browser may be sent in the end: nowhere but to the origins that the operator
+// names, since an open redirector leaks (RFC 9700, section 4.11).
+func (b *Broker) settleRedirect(a *Authorization, returnURL string) error {
+	own := b.CallbackURL()
+	if a.RedirectURI == "" {
+		if own == "" {
+			return invalid("redirectUri", "is needed, since the daemon's own callback is off")
+		}
+		a.RedirectURI = own
+	}
+	u, err := url.Parse(a.RedirectURI)
+	if err != nil || !u.IsAbs() || u.Fragment != "" || u.Host == "" && (u.Scheme == "http" || u.Scheme == "https") || !printable(a.RedirectURI) {
+		return invalid("redirectUri", "give an absolute URL without a fragment")
+	}
+	switch {
+	case returnURL == "":
+	case b.mayReturn(returnURL):
+		a.ReturnURL = returnURL
+	case a.RedirectURI == own:
+		return invalid("returnUrl", "its origin is not among --return-origins")
+	}
+	return nil
+}
+
+// mayReturn reports whether the browser may be sent to a URL.
+func (b *Broker) mayReturn(returnURL string) bool {
+	u, err := url.Parse(returnURL)
+	if err != nil || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return false
+	}
+	return slices.Contains(b.ReturnOrigins, strings.ToLower(u.Scheme+"://"+u.Host))
+}
+
+// A Callback is what came back with the browser (RFC 6749, section 4.1.2).
+type Callback struct {
+	State       string
+	Code        Secret
+	Issuer      string // `iss` of RFC 9207; "" if absent
+	Error       string // "" if none
+	RedirectURI string // where a front end says it came to; "" if it does not say
+	Host        string // of the request, where it is a browser's own; else ""
+}
+
+// A Completion is how a flow ended. ReturnURL is set even beside an error.
+type Completion struct {
+	View
+	ReturnURL string
+}
+
+// CompleteAuthorization ends a flow on behalf of a caller who hands on what the
+// browser brought.
+func (b *Broker) CompleteAuthorization(ctx context.Context, caller Caller, k Callback) (Completion, error) {
+	if err := b.authorize(caller, VerbConnect, "", "callback"); err != nil {
+		return Completion{}, err
+	}
+	return b.complete(ctx, k)
+}
+
+// CompleteRedirect ends a flow on behalf of whoever started it: the browser
+// itself came, and the state is its proof.
+func (b *Broker) CompleteRedirect(ctx context.Context, k Callback) (Completion, error) {
+	return b.complete(ctx, k)
+}
+
+// complete takes the authorization, which uses the state up whatever happens
+// next, and trades the code.
+func (b *Broker) complete(ctx context.Context, k Callback) (Completion, error) {
+	a, err := b.takeAuthorization(ctx, k)
+	if err != nil {
+		return Completion{}, err
+	}
+	out := Completion{ReturnURL: a.ReturnURL}
+	if err := a.check(k); err != nil {
+		return out, err
+	}
+	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	if err != nil {
+		return out, err
+	}
+	if err := b.checkIssuer(ctx, connection, k.Issuer); err != nil {
+		return out, err
+	}
+	if err := b.Store.Writable(ctx); err != nil {
+		return out, err
+	}
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
+	defer cancel()
+	answer, err := b.Server.Exchange(detached, connection, CodeExchange{
+		Code: k.Code, RedirectURI: a.RedirectURI, Verifier: a.Verifier,
+	})
+	if err != nil {
+		return out, err
+	}
+	out.View, err = b.keep(detached, a, answer)
+	return out, err
+}
+
+func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorization, error) {
+	loopback := k.Host == "" || isLoopbackHost(k.Host)
+	switch {
+	case k.State == "" && !loopback:
+		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
+	case k.State == "":
+		return Authorization{}, fmt.Errorf("there is no state: %w", ErrInvalidState)
+	}
+	a, err := b.Store.TakeAuthorization(ctx, k.State)
+	switch {
+	case errors.Is(err, ErrNotFound) && !loopback:
+		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
+	case errors.Is(err, ErrNotFound):
+		return Authorization{}, fmt.Errorf("start again, this link was used or is not from here: %w", ErrInvalidState)
+	case err != nil:
+		return Authorization{}, fmt.Errorf("taking the authorization: %w", err)
+	case !time.Now().Before(a.ExpiresAt):
+		return Authorization{}, fmt.Errorf("start again, the ten minutes are over: %w", ErrInvalidState)
+	}
+	if redirect, err := url.Parse(a.RedirectURI); !loopback && (err != nil || !strings.EqualFold(redirect.Host, k.Host)) {
+		return Authorization{}, fmt.Errorf("host %q is not that of the redirect URI: %w", k.Host, ErrForbidden)
+	}
+	return a, nil
+}
+
+// check judges what can be judged without asking anybody.
+func (a *Authorization) check(k Callback) error {
+	switch {
+	case k.RedirectURI != "" && k.RedirectURI != a.RedirectURI:
+		return invalid("redirectUri", "is not the one that the flow was started with")
+	case k.Error == "access_denied":
+		return fmt.Errorf("the person or %s said no: %w", a.Definition.Name, ErrAccessDenied)
+	case k.Error != "":
+		return &ProviderError{Op: "authorize", Provider: a.Definition.ID, Sent: SentAnswered, Code: CleanErrorCode(k.Error)}
+	case k.Code.Empty():
+		return invalid("code", "is missing")
+	}
+	return nil
+}
+
+// checkIssuer defends against mix-up (RFC 9207, section 2.4).
+func (b *Broker) checkIssuer(ctx context.Context, c Connection, got string) error {
+	want, err := b.Server.IssuerCheck(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case want.Issuer == "":
+		return nil
+	case got == "" && want.Required:
+		return invalid("iss", "%s says that it sends it, and it is missing", c.Definition.ID)
+	case got != "" && got != want.Issuer:
+		return invalid("iss", "the answer is not from %s", c.Definition.ID)
+	}
+	return nil
+}
+
+// keep stores the first tokens: in the credential that is reconnected, or a new
+// one. It keeps no copy of a registered app's client.
+func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse) (View, error) {
+	now := time.Now().UTC()
+	if answer.Scope == "" {
+		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
+	}
+	if !a.Definition.Refreshes() {
+		answer.RefreshToken = Secret{}
+	}
+	fill := func(c *Credential) error {
+		c.Config = a.connected(c.Config)
+		c.Metadata = cloneObject(c.Metadata)
+		c.Metadata[KeyProvider] = a.Definition.ID
+		c.Metadata["scopes"] = anyList(a.Scopes)
+		c.Apply(answer, now)
+		return nil
+	}
+	if a.CredentialID != "" {
+		view, err := b.update(ctx, a.CredentialID, fill)
+		if err != nil {
+			return View{}, fmt.Errorf("storing the new tokens of credential %s: %w", a.CredentialID, err)
+		}
+		return view, nil
+	}
+	name := a.CredentialName
+	if name == "" {
+		name = a.Definition.Name
+	}
+	c := Credential{
+		Summary: Summary{
+			ID: NewID(), Name: name, Type: "http-api", AuthType: AuthOAuth2,
+			Provider: a.Definition.ID, IsActive: true, CreatedAt: now,
+		},
+	}
+	if err := fill(&c); err != nil {
+		return View{}, err
+	}
+	return b.create(ctx, c)
+}
+
+// connected returns config with what the flow was made with.
+func (a *Authorization) connected(config Config) Config {
+	fields := config.Reveal()
+	fields[KeyProvider] = a.Definition.ID
+	for key, value := range map[string]string{
+		KeyClientID: a.Client.ID, KeyClientSecret: a.Client.Secret.Reveal(),
+		KeyPrivateKey: a.Client.PrivateKey.Reveal(), KeyPrivateKeyID: a.Client.PrivateKeyID,
+		KeyCertificate: a.Client.Certificate,
+	} {
+		if value != "" {
+			fields[key] = value
+		}
+	}
+	if len(a.Inputs) > 0 {
+		inputs := make(map[string]any, len(a.Inputs))
+		for name, value := range a.Inputs {
+			inputs[name] = value
+		}
+		fields[KeyInputs] = inputs
+	}
+	return newConfig(fields)
+}
+
+func anyList(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}
+
+// isLoopbackHost reports whether a Host header names this machine.
+func isLoopbackHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Test tells whether the provider accepts the token of a credential.
+type Test struct {
+	Success bool
+	Error   string // for a person; "" on success
+}
+
+// TestCredential asks the provider whether the token works. An error of its own
+// means that it could not be asked.
+func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) (Test, error) {
+	s, err := b.find(caller, VerbRead, ref)
+	if err != nil {
+		return Test{}, err
+	}
+	switch s.AuthType {
+	case AuthOAuth2:
+	case AuthAPIKey, AuthBearer, AuthBasic, AuthConnectionString:
+		return Test{Success: true}, nil // it is there; no definition says whom to ask
+	default:
+		return Test{Error: fmt.Sprintf("there is no test for credentials of type %s", s.AuthType)}, nil
+	}
+	reading, err := b.read(ctx, s, ReadRequest{MinValidity: DefaultValidity, Wait: DefaultWait})
+	if err != nil {
+		return Test{Error: err.Error()}, nil
+	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return Test{}, fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
+	connection, err := b.connections.For(ctx, &c)
+	if err != nil {
+		return Test{}, err
+	}
+	if connection.Definition.Identity == nil {
+		return Test{Success: true}, nil // it was got or renewed; the definition says no more
+	}
+	if _, err := b.Server.Identify(ctx, connection, reading.Access); err != nil {
+		return Test{Error: err.Error()}, nil
+	}
+	return Test{Success: true}, nil
+}

@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Providers returns the definitions in force, ordered by id.
+func (b *Broker) Providers(caller Caller) ([]SourcedDefinition, error) {
+	if err := b.authorize(caller, VerbList, "", "providers"); err != nil {
+		return nil, err
+	}
+	return b.Definitions.Definitions(), nil
+}
+
+// Provider returns one definition, or an error wrapping [ErrUnknownProvider].
+func (b *Broker) Provider(caller Caller, id string) (SourcedDefinition, error) {
+	if err := b.authorize(caller, VerbList, "", id); err != nil {
+		return SourcedDefinition{}, err
+	}
+	return b.Definitions.Definition(id)
+}
+
+// PutProvider adds or, unless create, replaces a definition of the API's own.
+func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, create, override bool) (SourcedDefinition, error) {
+	if err := b.authorize(caller, VerbAdmin, "", d.ID); err != nil {
+		return SourcedDefinition{}, err
+	}
+	put, err := b.Definitions.Put(ctx, d, create, override)
+	if err != nil {
+		return SourcedDefinition{}, err
+	}
+	b.Events.Publish(Event{Type: EventProviderChanged, ProviderID: d.ID})
+	return put, nil
+}
+
+// DeleteProvider removes a definition of the API's own. Credentials that use it
+// stay; they cannot be refreshed until it is back.
+func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) error {
+	if err := b.authorize(caller, VerbAdmin, "", id); err != nil {
+		return err
+	}
+	if err := b.Definitions.Delete(ctx, id); err != nil {
+		return err
+	}
+	b.Events.Publish(Event{Type: EventProviderChanged, ProviderID: id})
+	return nil
+}
+
+// ListApps returns the registered apps, ordered by provider.
+func (b *Broker) ListApps(ctx context.Context, caller Caller) ([]App, error) {
+	if err := b.authorize(caller, VerbAdmin, "", "apps"); err != nil {
+		return nil, err
+	}
+	return b.Store.Apps(ctx)
+}
+
+// ShowApp returns the app of a provider, or an error wrapping [ErrNotFound].
+func (b *Broker) ShowApp(ctx context.Context, caller Caller, providerID string) (App, error) {
+	if err := b.authorize(caller, VerbAdmin, "", providerID); err != nil {
+		return App{}, err
+	}
+	return b.Store.App(ctx, providerID)
+}
+
+// PutApp registers the client of a provider, or replaces it; a masked secret
+// keeps the stored one. Credentials that use it follow at their next refresh.
+func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (App, error) {
+	if err := b.authorize(caller, VerbAdmin, "", a.ProviderID); err != nil {
+		return App{}, err
+	}
+	d, err := b.Definitions.Definition(a.ProviderID)
+	if err != nil {
+		return App{}, err
+	}
+	if a.Client.ID == "" {
+		return App{}, invalid("clientId", "give the client id that %s knows this installation by", d.Name)
+	}
+	for name, value := range a.Inputs {
+		input, known := d.Inputs[name]
+		if !known {
+			return App{}, invalid("inputs."+name, "%s has no such input; it has %s", d.ID, listOf(slices.Sorted(maps.Keys(d.Inputs))))
+		}
+		if input.Pattern != "" && !wholeMatch(input.Pattern, value) {
+			return App{}, invalid("inputs."+name, "has to match %s", input.Pattern)
+		}
+	}
+	old, err := b.Store.App(ctx, a.ProviderID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return App{}, err
+	}
+	a.Client.Secret = keepSecret(a.Client.Secret, old.Client.Secret)
+	a.Client.PrivateKey = keepSecret(a.Client.PrivateKey, old.Client.PrivateKey)
+	if err := b.Store.PutApp(ctx, a); err != nil {
+		return App{}, fmt.Errorf("storing the app of %s: %w", a.ProviderID, err)
+	}
+	return a, nil
+}
+
+// keepSecret returns what a masked secret stands for.
+func keepSecret(given, stored Secret) Secret {
+	if given.Reveal() == Mask {
+		return stored
+	}
+	return given
+}
+
+// DeleteApp removes the app of a provider.
+func (b *Broker) DeleteApp(ctx context.Context, caller Caller, providerID string) error {
+	if err := b.authorize(caller, VerbAdmin, "", providerID); err != nil {
+		return err
+	}
+	return b.Store.DeleteApp(ctx, providerID)
+}

@@ -1,0 +1,80 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// A Client is what a provider knows this broker as (RFC 6749, section 2).
+type Client struct {
+	ID           string
+	Secret       Secret
+	PrivateKey   Secret // PEM, for private_key_jwt
+	PrivateKeyID string
+	Certificate  string // PEM, for tls_client_auth
+}
+
+// A Connection is what it takes to speak to a provider for one credential.
+type Connection struct {
+	Definition Definition
+	Client     Client
+	Inputs     map[string]string // values for {name} in the definition, captured ones included
+}
+
+// An AuthorizationRequest is what goes into an authorization URL (RFC 6749,
+// section 4.1.1).
+type AuthorizationRequest struct {
+	RedirectURI string
+	State       string
+	Scopes      []string
+	Verifier    Secret            // PKCE; empty where the definition says none
+	Params      map[string]string // the front end's own, which win over additionalAuthParams
+}
+
+// A CodeExchange is what an authorization code is traded with (RFC 6749,
+// section 4.1.3).
+type CodeExchange struct {
+	Code        Secret
+	RedirectURI string
+	Verifier    Secret // RFC 7636, section 4.5; empty if none was sent
+}
+
+// A TokenResponse is a successful answer of a token endpoint (RFC 6749, section
+// 5.1), whatever shape the vendor gave it.
+type TokenResponse struct {
+	AccessToken  Secret
+	RefreshToken Secret         // empty if the answer has none
+	Scope        string         // space-separated; "" if the answer has none
+	ExpiresAt    time.Time      // zero: never
+	Captured     map[string]any // what the definition captures
+}
+
+// An Identity is whom a token belongs to.
+type Identity struct{ Subject, Label string }
+
+// An IssuerCheck tells what RFC 9207 asks of a callback.
+type IssuerCheck struct {
+	Issuer   string // "" if the provider has none: nothing to compare with
+	Required bool   // the metadata advertises it, so its absence is an attack
+}
+
+// An AuthorizationServer speaks to providers. Every error of a call that meant
+// to reach one is or wraps a [*ProviderError]; no error carries a secret or the
+// text of an answer. All methods may be called concurrently.
+type AuthorizationServer interface {
+	// AuthorizationURL returns where to send a person.
+	AuthorizationURL(ctx context.Context, c Connection, r AuthorizationRequest) (string, error)
+	// IssuerCheck returns what the `iss` of a callback has to be.
+	IssuerCheck(ctx context.Context, c Connection) (IssuerCheck, error)
+	// Exchange trades an authorization code for the first tokens.
+	Exchange(ctx context.Context, c Connection, x CodeExchange) (TokenResponse, error)
+	// Refresh spends a refresh token (RFC 6749, section 6).
+	Refresh(ctx context.Context, c Connection, refreshToken Secret) (TokenResponse, error)
+	// ClientCredentials asks for a token of the client's own (section 4.4).
+	ClientCredentials(ctx context.Context, c Connection, scopes []string) (TokenResponse, error)
+	// Revoke invalidates a token (RFC 7009); hint is "refresh_token" or
+	// "access_token". A token unknown to the provider is no error.
+	Revoke(ctx context.Context, c Connection, token Secret, hint string) error
+	// Identify asks the provider whose token it is.
+	Identify(ctx context.Context, c Connection, accessToken Secret) (Identity, error)
+}

@@ -1,0 +1,148 @@
+// Package metrics tells Prometheus what invectd does. It is the one importer of
+// the Prometheus client: the packages below it know only structs of optional
+// functions, which it fills.
+//
+// Label values come from closed sets, so that no caller can make series grow:
+// a provider that no definition knows is [unknownProvider].
+package metrics
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/refresher"
+)
+
+// unknownProvider is the label value of all providers without a definition.
+const unknownProvider = "unknown"
+
+// Metrics holds what is counted.
+type Metrics struct {
+	registry  *prometheus.Registry
+	refreshes *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	reads     map[string]prometheus.Counter // by result; never written after New
+	known     func(provider string) bool
+}
+
+// Sources are where the gauges are read from at each scrape. All are needed.
+type Sources struct {
+	Tokens *broker.Tokens
+	// Known reports whether a definition is in force for a provider.
+	Known   func(provider string) bool
+	Version string
+}
+
+// New returns the metrics of one daemon, in a registry of their own.
+func New(s Sources) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		known:    s.Known,
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "invectd_refreshes_total",
+			Help: "Refreshes that ended, by provider and outcome.",
+		}, []string{"provider", "outcome"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "invectd_refresh_duration_seconds",
+			Help:    "How long refreshes took, from start to commit, by provider.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"provider"}),
+		reads: map[string]prometheus.Counter{},
+	}
+	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "invectd_token_reads_total",
+		Help: "Reads of tokens by runners, by result.",
+	}, []string{"result"})
+	for _, result := range append(readErrors.names(), resultOK, resultError) {
+		m.reads[result] = reads.WithLabelValues(result)
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "invectd_build_info",
+		Help:        "Always 1; the version is in the label.",
+		ConstLabels: prometheus.Labels{"version": s.Version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, &stock{tokens: s.Tokens, label: m.label},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler answers a scrape.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+func (m *Metrics) label(provider string) string {
+	if !m.known(provider) {
+		return unknownProvider
+	}
+	return provider
+}
+
+// Refresher returns the functions that count what the refresher does.
+func (m *Metrics) Refresher() *refresher.Trace {
+	return &refresher.Trace{
+		Refreshed: func(provider string, outcome refresher.Outcome, took time.Duration) {
+			provider = m.label(provider)
+			m.refreshes.WithLabelValues(provider, string(outcome)).Inc()
+			m.durations.WithLabelValues(provider).Observe(took.Seconds())
+		},
+	}
+}
+
+// Broker returns the functions that count what the broker does.
+func (m *Metrics) Broker() broker.Trace {
+	return broker.Trace{TokenRead: func(err error) { m.reads[readErrors.result(err)].Inc() }}
+}
+
+// The results of a read that no sentinel of the broker stands for.
+const (
+	resultOK    = "ok"
+	resultError = "provider_error"
+)
+
+// results names the errors of a read in label values.
+type results []struct {
+	err  error
+	name string
+}
+
+var readErrors = results{
+	{broker.ErrReauthorize, "reauth_required"},
+	{broker.ErrNotFound, "not_found"},
+	{broker.ErrForbidden, "forbidden"},
+	{broker.ErrAmbiguousName, "ambiguous_name"},
+	{broker.ErrAmbiguousProvider, "ambiguous_provider"},
+	{broker.ErrNoToken, "no_token"},
+	{broker.ErrDisabled, "disabled"},
+	{broker.ErrAuthorizationPending, "authorization_pending"},
+	{broker.ErrStoreUnavailable, "store_unavailable"},
+	{broker.ErrShuttingDown, "shutting_down"},
+	{broker.ErrWaitEnded, "wait_ended"},
+}
+
+func (r results) result(err error) string {
+	if err == nil {
+		return resultOK
+	}
+	for _, known := range r {
+		if errors.Is(err, known.err) {
+			return known.name
+		}
+	}
+	return resultError
+}
+
+func (r results) names() []string {
+	names := make([]string, 0, len(r)+2)
+	for _, known := range r {
+		names = append(names, known.name)
+	}
+	return names
+}
