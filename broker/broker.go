@@ -22,6 +22,8 @@ type Parts struct {
 	// CallbackURL returns the redirect URI of the daemon's own callback, or ""
 	// where that is off.
 	CallbackURL func() string
+	// Addresses are the private ones where providers may live.
+	Addresses Addresses
 	// ReturnOrigins are the origins that a returnUrl may point to.
 	ReturnOrigins []string
 

@@ -99,6 +99,9 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 	if changed || newGrant || newClient {
 		c.RetryAt = time.Time{}
 	}
+	if newGrant {
+		c.Intent = nil // it was about the old one
+	}
 	waits := c.AuthType == AuthOAuth2 && !has
 	switch {
 	case waits && (c.Status != StatusReauth || newGrant):

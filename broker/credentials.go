@@ -23,6 +23,8 @@ type Filter struct {
 	Status                            Status
 	IsActive                          *bool
 
+	ExpiresBy time.Time // only those that are switched on and end until then
+
 	After Summary // only those that come after it, where its ID is set
 	Limit int     // at most so many; 0: all
 }
@@ -40,6 +42,7 @@ func (f Filter) matches(s Summary, now time.Time) bool {
 		(f.AuthType == "" || f.AuthType == s.AuthType) &&
 		(f.Status == "" || f.Status == s.StatusAt(now)) &&
 		(f.IsActive == nil || *f.IsActive == s.IsActive) &&
+		(f.ExpiresBy.IsZero() || s.IsActive && !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(f.ExpiresBy)) &&
 		(f.After.ID == "" || newestFirst(f.After, s) < 0)
 }
 
@@ -108,7 +111,7 @@ func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref strin
 	case !s.Renewable:
 		return View{}, reauthorize(s, "there is no refresh token to renew it with")
 	}
-	if _, err := b.refresh(ctx, s.ID, Need{After: s.Generation}, DefaultWait); err != nil {
+	if _, err := b.refresh(ctx, s.ID, Need{After: s.Generation, Force: true}, DefaultWait); err != nil {
 		return View{}, err
 	}
 	c, err := b.Store.Get(ctx, s.ID)

@@ -94,6 +94,9 @@ type TokenResponseShape struct {
 	ReauthErrors     []string          `json:"reauthErrors,omitempty"`     // codes that mean a person must consent
 	DefaultExpiresIn int64             `json:"defaultExpiresIn,omitempty"` // seconds, where the answer is silent
 	Capture          map[string]string `json:"capture,omitempty"`          // name to path
+	// Tokens are the paths of objects that hold further tokens, by a name for
+	// each: {"user": "authed_user"}. Such an object has the same fields.
+	Tokens map[string]string `json:"tokens,omitempty"`
 }
 
 // A SuccessCheck tells success from failure inside an HTTP 200.

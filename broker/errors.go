@@ -90,7 +90,7 @@ const (
 // something unusable or refused a request. It carries facts, and never a secret
 // or the text of an answer.
 type ProviderError struct {
-	Op         string // "authorize", "discover", "exchange", "refresh", "revoke", "identify"
+	Op         string // "authorize", "discover", "exchange", "refresh", "client_credentials", "revoke", "identify", "send"
 	Provider   string // id of the definition
 	Host       string // whom it asked
 	Sent       Sent

@@ -317,18 +317,8 @@ func (b *Broker) checkIssuer(ctx context.Context, c Connection, got string) erro
 // one. It keeps no copy of a registered app's client.
 func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse) (View, error) {
 	now := time.Now().UTC()
-	if answer.Scope == "" {
-		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
-	}
-	if !a.Definition.Refreshes() {
-		answer.RefreshToken = Secret{}
-	}
 	fill := func(c *Credential) error {
-		c.Config = a.connected(c.Config)
-		c.Metadata = cloneObject(c.Metadata)
-		c.Metadata[KeyProvider] = a.Definition.ID
-		c.Metadata["scopes"] = anyList(a.Scopes)
-		c.Apply(answer, now)
+		a.fill(c, answer, now)
 		return nil
 	}
 	if a.CredentialID != "" {
@@ -336,22 +326,44 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 		if err != nil {
 			return View{}, fmt.Errorf("storing the new tokens of credential %s: %w", a.CredentialID, err)
 		}
-		return view, nil
+		return view, b.keepOthers(ctx, a, view, answer.Others)
 	}
 	name := a.CredentialName
 	if name == "" {
 		name = a.Definition.Name
 	}
-	c := Credential{
-		Summary: Summary{
-			ID: NewID(), Name: name, Type: "http-api", AuthType: AuthOAuth2,
-			Provider: a.Definition.ID, IsActive: true, CreatedAt: now,
-		},
-	}
+	c := newConnection(a.Definition.ID, name, now)
 	if err := fill(&c); err != nil {
 		return View{}, err
 	}
-	return b.create(ctx, c)
+	view, err := b.create(ctx, c)
+	if err != nil {
+		return View{}, err
+	}
+	return view, b.keepOthers(ctx, a, view, answer.Others)
+}
+
+// newConnection returns a credential as a flow makes it, still empty.
+func newConnection(provider, name string, now time.Time) Credential {
+	return Credential{Summary: Summary{
+		ID: NewID(), Name: name, Type: "http-api", AuthType: AuthOAuth2,
+		Provider: provider, IsActive: true, CreatedAt: now,
+	}}
+}
+
+// fill puts an answer into a credential, and with it how it was got.
+func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time) {
+	if answer.Scope == "" {
+		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
+	}
+	if !a.Definition.Refreshes() {
+		answer.RefreshToken = Secret{}
+	}
+	c.Config = a.connected(c.Config)
+	c.Metadata = cloneObject(c.Metadata)
+	c.Metadata[KeyProvider] = a.Definition.ID
+	c.Metadata["scopes"] = anyList(a.Scopes)
+	c.Apply(answer, now)
 }
 
 // connected returns config with what the flow was made with.

@@ -151,6 +151,10 @@ func (b *Broker) Header(ctx context.Context, caller Caller, ref string, r ReadRe
 	if err != nil {
 		return nil, err
 	}
+	return b.headerOf(ctx, s, r)
+}
+
+func (b *Broker) headerOf(ctx context.Context, s Summary, r ReadRequest) (map[string]string, error) {
 	switch s.AuthType {
 	case AuthOAuth2, AuthBearer:
 		reading, err := b.read(ctx, s, r)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Providers returns the definitions in force, ordered by id.
@@ -34,6 +35,7 @@ func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, c
 		return SourcedDefinition{}, err
 	}
 	b.Events.Publish(Event{Type: EventProviderChanged, ProviderID: d.ID})
+	b.retryNow(ctx, d.ID)
 	return put, nil
 }
 
@@ -97,7 +99,28 @@ func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (App, error) 
 	if err := b.Store.PutApp(ctx, a); err != nil {
 		return App{}, fmt.Errorf("storing the app of %s: %w", a.ProviderID, err)
 	}
+	b.retryNow(ctx, a.ProviderID)
 	return a, nil
+}
+
+// retryNow ends the pause of a provider's credentials whose last refresh failed:
+// what was wrong may just have been mended. One that cannot be written now keeps
+// its pause.
+func (b *Broker) retryNow(ctx context.Context, provider string) {
+	for _, s := range b.Tokens.Provider(provider) {
+		if s.RetryAt.IsZero() {
+			continue
+		}
+		c, err := b.Store.Update(ctx, s.ID, func(c *Credential) error {
+			c.RetryAt = time.Time{}
+			return nil
+		})
+		if err != nil {
+			continue
+		}
+		b.Tokens.Put(c)
+		b.Refresher.Schedule(c.Summary)
+	}
 }
 
 // keepSecret returns what a masked secret stands for.

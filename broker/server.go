@@ -47,10 +47,27 @@ type TokenResponse struct {
 	Scope        string         // space-separated; "" if the answer has none
 	ExpiresAt    time.Time      // zero: never
 	Captured     map[string]any // what the definition captures
+	// Others are the further tokens of an answer that brings several, by the
+	// names that the definition gives them; each becomes a credential of its own.
+	Others map[string]TokenResponse
 }
 
 // An Identity is whom a token belongs to.
 type Identity struct{ Subject, Label string }
+
+// An APIRequest is one request to an API, sent from here.
+type APIRequest struct {
+	Method  string
+	URL     string
+	Headers map[string]string
+	Body    []byte
+}
+
+// An APIResponse is what an API answered.
+type APIResponse struct {
+	Status int
+	Body   []byte // at most 1 MiB of it
+}
 
 // An IssuerCheck tells what RFC 9207 asks of a callback.
 type IssuerCheck struct {
@@ -77,4 +94,8 @@ type AuthorizationServer interface {
 	Revoke(ctx context.Context, c Connection, token Secret, hint string) error
 	// Identify asks the provider whose token it is.
 	Identify(ctx context.Context, c Connection, accessToken Secret) (Identity, error)
+	// Send makes one request to any public address, and to none that is not
+	// (an [*InvalidError]); it follows no redirect. A redirect and a refusal are
+	// answers like any other.
+	Send(ctx context.Context, r APIRequest) (APIResponse, error)
 }

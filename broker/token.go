@@ -41,6 +41,9 @@ type Need struct {
 	Validity time.Duration
 	// After is the newest generation that is not good enough.
 	After uint64
+	// Force asks the provider even in the pause after a failure. It is an
+	// operator's; runners would undo the pause by their number.
+	Force bool
 }
 
 // Met reports whether t satisfies n at now.

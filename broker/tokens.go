@@ -165,6 +165,13 @@ func (t *Tokens) Provider(provider string) []Summary {
 	return sorted(t.byProvider[provider])
 }
 
+// Named returns the summaries of the credentials with that name, ordered by id.
+func (t *Tokens) Named(name string) []Summary {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return sorted(t.byName[name])
+}
+
 // All returns every summary, ordered by id.
 func (t *Tokens) All() []Summary {
 	t.mu.RLock()

@@ -41,6 +41,31 @@ func (t *Tokens) usageOf(id ID) (reads uint64, last time.Time) {
 	return 0, time.Time{}
 }
 
+// A Usage tells how much a credential is read.
+type Usage struct {
+	ReadCount  uint64
+	LastUsedAt time.Time // zero if never
+}
+
+// Usage returns how often a credential was read, and when last.
+func (b *Broker) Usage(ctx context.Context, caller Caller, ref string) (Usage, error) {
+	view, err := b.Credential(ctx, caller, ref)
+	if err != nil {
+		return Usage{}, err
+	}
+	return Usage{view.ReadCount, view.LastUsedAt}, nil
+}
+
+// TrackUsage counts a use that somebody else made of a credential.
+func (b *Broker) TrackUsage(caller Caller, ref string) error {
+	s, err := b.find(caller, VerbRead, ref)
+	if err != nil {
+		return err
+	}
+	b.Tokens.used(s.ID, time.Now())
+	return nil
+}
+
 // unwritten returns the ids of the credentials with reads to write down.
 func (t *Tokens) unwritten() []ID {
 	t.mu.RLock()

@@ -62,6 +62,7 @@ const (
 	opClientCredentials = "client_credentials"
 	opRevoke            = "revoke"
 	opIdentify          = "identify"
+	opSend              = "send"
 )
 
 // New returns a client. It starts nothing.

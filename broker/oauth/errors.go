@@ -24,7 +24,6 @@ var (
 	errDuplicate     = errors.New("the answer has a name twice")
 	errNoAccessToken = errors.New("the answer has no access token")
 	errBadToken      = errors.New("the answer has a token with characters that no token has")
-	errBadLifetime   = errors.New("the answer has a lifetime that is no number of seconds")
 	errSaysFailed    = errors.New("the answer says that it failed")
 	errRedirect      = errors.New("a redirect, which is never followed")
 	errConnection    = errors.New("the connection failed, or the answer was no HTTP")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"maps"
 	"math"
 	"mime"
 	"net/url"
@@ -37,31 +39,63 @@ func readToken(d *broker.Definition, got answer, asked time.Time) (broker.TokenR
 	if code, refused := refusalIn(shape, got.status, value); refused {
 		return broker.TokenResponse{}, &refusal{code, nil}
 	}
-	access, err := tokenAt(value, pathsOr(shape.AccessToken, "access_token"))
-	switch {
-	case err == nil && access == "":
-		err = errNoAccessToken
-	case strings.Contains(access, " "):
-		err = errBadToken // RFC 6750, section 2.1: it is one word of a header
+	others, err := othersIn(d, value, asked)
+	if err != nil {
+		return broker.TokenResponse{}, &refusal{nil, err}
+	}
+	token, err := tokenIn(d, value, asked)
+	if errors.Is(err, errNoAccessToken) && len(others) > 0 {
+		// It has no first token: as Slack does where only a user's was asked for.
+		name := slices.Min(slices.Collect(maps.Keys(others)))
+		token, err = others[name], nil
+		delete(others, name)
 	}
 	if err != nil {
 		return broker.TokenResponse{}, &refusal{nil, err}
+	}
+	token.Captured, token.Others = capture(shape, value), others
+	return token, nil
+}
+
+// tokenIn reads the token that an object holds.
+func tokenIn(d *broker.Definition, value any, asked time.Time) (broker.TokenResponse, error) {
+	shape := &d.TokenResponse
+	access, err := tokenAt(value, pathsOr(shape.AccessToken, "access_token"))
+	switch {
+	case err != nil:
+		return broker.TokenResponse{}, err
+	case access == "":
+		return broker.TokenResponse{}, errNoAccessToken
+	case strings.Contains(access, " "):
+		return broker.TokenResponse{}, errBadToken // RFC 6750, section 2.1: it is one word of a header
 	}
 	refresh, err := tokenAt(value, pathsOr(shape.RefreshToken, "refresh_token"))
 	if err != nil {
-		return broker.TokenResponse{}, &refusal{nil, err}
-	}
-	expires, err := expiry(shape, value, access, asked)
-	if err != nil {
-		return broker.TokenResponse{}, &refusal{nil, err}
+		return broker.TokenResponse{}, err
 	}
 	return broker.TokenResponse{
 		AccessToken:  broker.NewSecret(access),
 		RefreshToken: broker.NewSecret(refresh),
 		Scope:        scopeAt(value, pathsOr(shape.Scope, "scope"), d.ScopeSeparator),
-		ExpiresAt:    expires,
-		Captured:     capture(shape, value),
+		ExpiresAt:    expiry(shape, value, access, asked),
 	}, nil
+}
+
+// othersIn reads the further tokens that the definition names.
+func othersIn(d *broker.Definition, value any, asked time.Time) (map[string]broker.TokenResponse, error) {
+	others := map[string]broker.TokenResponse{}
+	for name, path := range d.TokenResponse.Tokens {
+		object, _ := lookup(value, path)
+		token, err := tokenIn(d, object, asked)
+		switch {
+		case errors.Is(err, errNoAccessToken):
+		case err != nil:
+			return nil, err
+		default:
+			others[name] = token
+		}
+	}
+	return others, nil
 }
 
 // value reads the body: a form where the answer says so and does not look like
@@ -138,23 +172,28 @@ func tokenAt(value any, paths broker.Paths) (string, error) {
 	return token, nil
 }
 
+// unreadableLifetime is what a token gets whose answer has a lifetime that is no
+// number. It is what most vendors give. To refuse the answer would lose the
+// refresh token in it, which may be the only one left.
+const unreadableLifetime = time.Hour
+
 // expiry returns when a token dies: by the answer, else by the token itself if
 // it is a JWT, else by the definition; zero is never.
-func expiry(shape *broker.TokenResponseShape, value any, access string, asked time.Time) (time.Time, error) {
-	if given := firstAt(value, pathsOr(shape.ExpiresIn, "expires_in")); given != nil {
-		seconds, ok := number(given)
-		if !ok {
-			return time.Time{}, errBadLifetime
-		}
-		return asked.Add(lifetime(seconds)), nil
+func expiry(shape *broker.TokenResponseShape, value any, access string, asked time.Time) time.Time {
+	given := firstAt(value, pathsOr(shape.ExpiresIn, "expires_in"))
+	if seconds, ok := number(given); ok {
+		return asked.Add(lifetime(seconds))
 	}
 	if at, ok := jwtExpiry(access); ok {
-		return asked.Add(lifetime(at - float64(asked.Unix()))), nil
+		return asked.Add(lifetime(at - float64(asked.Unix())))
 	}
-	if shape.DefaultExpiresIn > 0 {
-		return asked.Add(lifetime(float64(shape.DefaultExpiresIn))), nil
+	switch {
+	case shape.DefaultExpiresIn > 0:
+		return asked.Add(lifetime(float64(shape.DefaultExpiresIn)))
+	case given != nil:
+		return asked.Add(unreadableLifetime)
 	}
-	return time.Time{}, nil
+	return time.Time{}
 }
 
 // lifetime clamps seconds to what a token can live.

@@ -47,8 +47,12 @@ func (c *Client) send(o operation, r *http.Request) (answer, error) {
 		return answer{}, o.unanswered(r.URL.Host, p.sent(), err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, c.config.ResponseLimit+1))
-	if err == nil && int64(len(body)) > c.config.ResponseLimit {
+	limit := c.config.ResponseLimit
+	if o.op == opSend {
+		limit = sendLimit
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err == nil && int64(len(body)) > limit {
 		err = errTooLong
 	}
 	if err != nil {

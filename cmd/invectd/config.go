@@ -1,0 +1,246 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/broker/store"
+)
+
+// off disables a TCP listener.
+const off = "off"
+
+// A daemonConfig is all that the daemon can be told. Each flag of serve is also
+// an environment variable and a key of the file that --config names; see
+// [readSettings].
+type daemonConfig struct {
+	Socket        string           // path of the full API's socket
+	SocketMode    fs.FileMode      // its permission bits
+	DataDir       string           // the encrypted store
+	ProvidersDir  string           // definitions as *.yaml or *.json; may be missing
+	Addresses     broker.Addresses // loopback and private addresses where providers may live
+	ReturnOrigins []string         // where a returnUrl may point, as scheme://host[:port] in lower case
+	MetricsAddr   string           // TCP, or off
+	CallbackAddr  string           // TCP, or off
+	Key           store.Key
+}
+
+// settings are the flags of serve as they were given.
+type settings struct {
+	config         string
+	socket         string
+	socketMode     string
+	dataDir        string
+	providersDir   string
+	allowAddresses []string
+	returnOrigins  []string
+	metrics        string
+	callback       string
+}
+
+func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
+	f.StringVar(&s.config, "config", "", "YAML `FILE` whose keys are the names of these flags")
+	f.StringVar(&s.socket, "socket", defaultSocket(getenv), "`PATH` of the socket with the full API")
+	f.StringVar(&s.socketMode, "socket-mode", "0600", "permission bits of the socket, octal")
+	f.StringVar(&s.dataDir, "data-dir", defaultDataDir(getenv), "`DIR` of the encrypted store")
+	f.StringVar(&s.providersDir, "providers-dir", "", "`DIR` of provider definitions, *.yaml or *.json (default DATA_DIR/providers)")
+	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
+	f.StringSliceVar(&s.returnOrigins, "return-origins", nil, "`ORIGIN`s where a returnUrl may point")
+	f.StringVar(&s.metrics, "metrics", "127.0.0.1:9464", "TCP `ADDR` of /metrics, /healthz and /readyz, or off")
+	f.StringVar(&s.callback, "callback", "127.0.0.1:8765", "TCP `ADDR` of the OAuth2 callback, or off")
+}
+
+// defaultSocket is where a socket is made if nobody says otherwise.
+func defaultSocket(getenv func(string) string) string { return defaultSockets(getenv)[0] }
+
+// defaultSockets are the places of the socket, in order of preference.
+func defaultSockets(getenv func(string) string) []string {
+	var places []string
+	if dir := getenv("RUNTIME_DIRECTORY"); dir != "" {
+		places = append(places, filepath.Join(dir, "invectd.sock"))
+	}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		places = append(places, filepath.Join(dir, "invectd", "invectd.sock"))
+	}
+	return append(places, "/run/invectd/invectd.sock")
+}
+
+func defaultDataDir(getenv func(string) string) string {
+	if dir := getenv("STATE_DIRECTORY"); dir != "" {
+		return dir
+	}
+	if dir := getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "invectd")
+	}
+	return "/var/lib/invectd"
+}
+
+// complete fills in the flags that were not given: from the environment, else
+// from the file that --config names. An unknown key of the file is an error.
+func (s *settings) complete(f *pflag.FlagSet, getenv func(string) string) error {
+	if !f.Changed("config") {
+		s.config = getenv(variable("config"))
+	}
+	file, err := readConfigFile(s.config, f)
+	if err != nil {
+		return err
+	}
+	var bad error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || flag.Name == "config" || flag.Name == "help" || bad != nil {
+			return
+		}
+		from, value := variable(flag.Name), getenv(variable(flag.Name))
+		if value == "" {
+			from, value = s.config+": "+flag.Name, file[flag.Name]
+		}
+		if value == "" {
+			return
+		}
+		if err := f.Set(flag.Name, value); err != nil {
+			bad = fmt.Errorf("%s: %w", from, err)
+		}
+	})
+	return bad
+}
+
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "INVECT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// readConfigFile returns the values of a YAML file by the names of the flags. A
+// list is joined by commas, as the flag takes it.
+func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	var node map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &node); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	values := map[string]string{}
+	for key, value := range node {
+		if f.Lookup(key) == nil || key == "config" || key == "help" {
+			return nil, fmt.Errorf("configuration %s, line %d: unknown key %q; the keys are the flags of serve", path, value.Line, key)
+		}
+		if values[key], err = configValue(value); err != nil {
+			return nil, fmt.Errorf("configuration %s, line %d: %s: %w", path, value.Line, key, err)
+		}
+	}
+	return values, nil
+}
+
+func configValue(node yaml.Node) (string, error) {
+	switch node.Kind {
+	case yaml.ScalarNode:
+		return node.Value, nil
+	case yaml.SequenceNode:
+		var list []string
+		if err := node.Decode(&list); err != nil {
+			return "", errors.New("want a list of texts")
+		}
+		return strings.Join(list, ","), nil
+	}
+	return "", errors.New("want a text or a list of texts")
+}
+
+// daemonConfig checks the settings, without touching anything.
+func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
+	mode, err := strconv.ParseUint(s.socketMode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return daemonConfig{}, fmt.Errorf("--socket-mode %q: give octal permission bits, such as 0660", s.socketMode)
+	}
+	c := daemonConfig{
+		Socket: s.socket, SocketMode: fs.FileMode(mode), DataDir: s.dataDir, ProvidersDir: s.providersDir,
+		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
+	}
+	if c.ProvidersDir == "" {
+		c.ProvidersDir = filepath.Join(c.DataDir, "providers")
+	}
+	for _, text := range s.allowAddresses {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return daemonConfig{}, fmt.Errorf("--allow-addresses %q: give a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", text)
+		}
+		c.Addresses = append(c.Addresses, prefix.Masked())
+	}
+	for _, text := range s.returnOrigins {
+		origin, err := parseOrigin(text)
+		if err != nil {
+			return daemonConfig{}, err
+		}
+		c.ReturnOrigins = append(c.ReturnOrigins, origin)
+	}
+	return c, nil
+}
+
+// parseOrigin returns scheme://host[:port] in lower case.
+func parseOrigin(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("--return-origins %q: give an origin, such as https://app.example.com", text)
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host), nil
+}
+
+// The places of the key.
+const (
+	keyVariable     = "INVECT_ENCRYPTION_KEY"
+	keyFileVariable = "INVECT_ENCRYPTION_KEY_FILE"
+	keyCredential   = "invect_encryption_key" // of systemd
+)
+
+// readKey returns the key that the operator gives, in exactly one place.
+func readKey(getenv func(string) string) (store.Key, error) {
+	var texts, places []string
+	found := func(place, text string) {
+		places, texts = append(places, place), append(texts, text)
+	}
+	if text := getenv(keyVariable); text != "" {
+		found(keyVariable, text)
+	}
+	if path := getenv(keyFileVariable); path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return store.Key{}, fmt.Errorf("reading %s: %w", keyFileVariable, err)
+		}
+		found(keyFileVariable, string(data))
+	}
+	if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		data, err := os.ReadFile(filepath.Join(dir, keyCredential))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return store.Key{}, fmt.Errorf("reading the systemd credential: %w", err)
+		}
+		if err == nil {
+			found("the systemd credential "+keyCredential, string(data))
+		}
+	}
+	switch len(texts) {
+	case 0:
+		return store.Key{}, fmt.Errorf("no encryption key: set %s or %s; `invectd secret` prints a new one", keyVariable, keyFileVariable)
+	case 1:
+		key, err := store.ParseKey(texts[0])
+		if err != nil {
+			return store.Key{}, fmt.Errorf("%s: %w", places[0], err)
+		}
+		return key, nil
+	}
+	return store.Key{}, fmt.Errorf("the encryption key is given twice, by %s: keep one", strings.Join(places, " and by "))
+}

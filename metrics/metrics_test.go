@@ -1,0 +1,92 @@
+package metrics_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/metrics"
+	"github.com/invectd/invectd/refresher"
+)
+
+func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
+	return metrics.New(metrics.Sources{
+		Tokens: tokens, Version: "v1",
+		Known: func(provider string) bool { return provider == "google" },
+	})
+}
+
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil || w.Code != http.StatusOK {
+		t.Fatalf("scrape: %d, %v", w.Code, err)
+	}
+	return string(body)
+}
+
+func TestMetrics(t *testing.T) {
+	tokens := broker.NewTokens()
+	m := newMetrics(tokens)
+	soon := time.Now().Add(100 * time.Second)
+	for i, provider := range []string{"google", "google", "mine"} {
+		tokens.Load(broker.Summary{
+			ID: broker.ID(fmt.Sprint(i)), Provider: provider, IsActive: true, Renewable: true, Status: broker.StatusActive,
+			ExpiresAt: soon.Add(time.Duration(i) * time.Hour),
+		})
+	}
+	m.Refresher().Refreshed("google", refresher.OutcomeSuccess, time.Second)
+	m.Broker().TokenRead(nil)
+	m.Broker().TokenRead(fmt.Errorf("credential %q: %w", "x", broker.ErrNotFound))
+	m.Broker().TokenRead(&broker.ProviderError{})
+	page := scrape(t, m)
+	for _, want := range []string{
+		`invectd_refreshes_total{outcome="success",provider="google"} 1`,
+		`invectd_refresh_duration_seconds_count{provider="google"} 1`,
+		`invectd_token_reads_total{result="ok"} 1`,
+		`invectd_token_reads_total{result="not_found"} 1`,
+		`invectd_token_reads_total{result="provider_error"} 1`,
+		`invectd_credentials{status="active"} 3`,
+		`invectd_credentials{status="reauth_required"} 0`,
+		`invectd_token_expiry_seconds_min{provider="google"} 99.`,
+		`invectd_token_expiry_seconds_min{provider="unknown"} `,
+		`invectd_build_info{version="v1"} 1`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
+// TestSeriesDoNotGrow: names that callers choose make no series.
+func TestSeriesDoNotGrow(t *testing.T) {
+	m := newMetrics(broker.NewTokens())
+	use := func(name string) {
+		m.Refresher().Refreshed(name, refresher.OutcomeTransient, time.Second)
+		m.Broker().TokenRead(fmt.Errorf("credential %q: %w", name, broker.ErrNotFound))
+		m.Broker().TokenRead(fmt.Errorf("what nobody foresaw about %s", name))
+	}
+	series := func() (n int) {
+		for line := range strings.Lines(scrape(t, m)) {
+			if strings.HasPrefix(line, "invectd_") {
+				n++
+			}
+		}
+		return n
+	}
+	use("first")
+	before := series()
+	for i := range 100_000 {
+		use(fmt.Sprint("name-", i))
+	}
+	if after := series(); after != before || before == 0 {
+		t.Errorf("%d series became %d", before, after)
+	}
+}

@@ -1,0 +1,294 @@
+package refresher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/invectd/invectd/broker"
+)
+
+// writeTimeout bounds each write of a flight. It counts apart from the flight's
+// own deadline: what arrived at the last moment is stored all the same.
+const writeTimeout = 10 * time.Second
+
+var (
+	// errSuperseded says that the credential has other tokens than those that
+	// the flight was about.
+	errSuperseded = errors.New("the credential got other tokens meanwhile")
+	errPanic      = errors.New("the refresh failed in a way that nobody foresaw; the log has more")
+)
+
+// A flight is one refresh of one credential. Its fields are owned by the
+// goroutine of the flight.
+type flight struct {
+	*Refresher
+	id         broker.ID
+	need       broker.Need // of the caller who started it
+	forced     bool        // by a caller
+	provider   string
+	generation uint64        // as it was last committed
+	status     broker.Status // likewise
+	outcome    Outcome       // "" while no provider was to be asked
+}
+
+// A grant is what a flight spends: the refresh token of a generation.
+type grant struct {
+	generation   uint64
+	refreshToken broker.Secret // empty for client credentials
+}
+
+func grantOf(c *broker.Credential) grant {
+	return grant{c.Generation, c.Config.Secret(broker.KeyRefreshToken)}
+}
+
+// isOf reports whether c still has this grant. Where it has another one, a
+// person or another daemon was faster.
+func (g grant) isOf(c *broker.Credential) bool {
+	return c.Generation == g.generation && c.Config.Secret(broker.KeyRefreshToken).Equal(g.refreshToken)
+}
+
+// A pair is what a provider gave for a grant.
+type pair struct {
+	spent      grant
+	answer     broker.TokenResponse
+	receivedAt time.Time
+}
+
+// fly runs the flight from step 2 on, on its own context.
+func (f *flight) fly(ctx context.Context) (token broker.Token, err error) {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.Timeout)
+	defer cancel()
+	s, _ := f.config.Tokens.Get(f.id)
+	f.provider, f.generation, f.status = s.Provider, s.Generation, s.Status
+	defer f.land()
+	defer func() { f.config.Trace.refreshed(f.provider, f.outcome, time.Since(begun)) }()
+	defer func() {
+		if f.caught(recover(), &err) {
+			err = f.giveUp(f.failed(OutcomeTransient, err, err))
+		}
+	}()
+	return f.run(ctx)
+}
+
+func (f *flight) run(ctx context.Context) (broker.Token, error) {
+	c, err := f.readAgain(ctx)
+	if err != nil {
+		return broker.Token{}, err
+	}
+	if token, ok := c.Token(); ok && c.IsActive && f.need.Met(token, time.Now()) {
+		return token, nil
+	}
+	if err := f.mayAsk(&c); err != nil {
+		return broker.Token{}, err
+	}
+	connection, err := f.config.Connections.For(ctx, &c)
+	if err != nil {
+		return broker.Token{}, f.fail(ctx, &c, err)
+	}
+	if err := f.checkWritable(ctx); err != nil {
+		return broker.Token{}, err
+	}
+	if err := f.writeIntent(ctx, &c); err != nil {
+		return broker.Token{}, err
+	}
+	answer, err := f.ask(ctx, connection, &c)
+	if err != nil {
+		return broker.Token{}, f.fail(ctx, &c, err)
+	}
+	committed, err := f.commit(ctx, &pair{grantOf(&c), answer, wallClock()})
+	if err != nil {
+		return broker.Token{}, err
+	}
+	return f.publish(&committed)
+}
+
+// land has the schedule take note of how the flight ended.
+func (f *flight) land() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plan(f.id)
+}
+
+// readAgain is step 2. What an earlier flight got and could not store comes
+// first: it is all that is left of the grant.
+func (f *flight) readAgain(ctx context.Context) (broker.Credential, error) {
+	if p := f.kept(); p != nil {
+		c, err := f.commit(ctx, p)
+		if err == nil {
+			_, err = f.publish(&c)
+		}
+		if err != nil && !errors.Is(err, errSuperseded) {
+			return broker.Credential{}, err
+		}
+	}
+	c, err := f.config.Store.Get(ctx, f.id)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		f.Forget(f.id)
+		return broker.Credential{}, err
+	case err != nil:
+		return broker.Credential{}, f.storeFailed("reading", err)
+	}
+	f.config.Tokens.Put(c)
+	f.generation = c.Generation
+	return c, nil
+}
+
+// mayAsk returns why the provider is not asked; nil if it may be.
+func (f *flight) mayAsk(c *broker.Credential) error {
+	_, has := c.Token()
+	why := c.StatusReason
+	switch {
+	case !c.IsActive:
+		return fmt.Errorf("credential %q is switched off, set isActive to use it: %w", c.Name, broker.ErrDisabled)
+	case c.Renewable && (c.Status != broker.StatusReauth || f.forced):
+		return nil
+	case c.Status == broker.StatusReauth && why != "":
+	case !has:
+		return fmt.Errorf("credential %q has no token yet, connect it: %w", c.Name, broker.ErrAuthorizationPending)
+	default:
+		why = "there is no refresh token to renew it with"
+	}
+	return &broker.ReauthorizeError{ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why}
+}
+
+// checkWritable is step 3: where the outcome could not be kept, nothing is spent.
+func (f *flight) checkWritable(ctx context.Context) error {
+	if err := f.config.Store.Writable(ctx); err != nil {
+		return f.storeFailed("refreshing", err)
+	}
+	return nil
+}
+
+// writeIntent is step 4.
+func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
+	g, now := grantOf(c), wallClock()
+	_, err := f.update(ctx, func(c *broker.Credential) error {
+		if !g.isOf(c) || !c.IsActive {
+			return errSuperseded
+		}
+		c.Intent = &broker.Intent{Generation: g.generation, At: now}
+		return nil
+	})
+	if f.superseded(err) {
+		return err
+	}
+	if err != nil {
+		return f.storeFailed("refreshing", err)
+	}
+	return nil
+}
+
+// ask is step 5. Once it was called the grant may be spent, whatever it returns.
+func (f *flight) ask(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
+	defer func() { f.caught(recover(), &err) }()
+	if c.GrantType() == broker.GrantClientCredentials {
+		return f.config.Server.ClientCredentials(ctx, k, k.Definition.Scopes(wantedScopes(c)))
+	}
+	return f.config.Server.Refresh(ctx, k, c.Config.Secret(broker.KeyRefreshToken))
+}
+
+// wantedScopes are those that the credential was made for; nil for the
+// provider's default ones.
+func wantedScopes(c *broker.Credential) (scopes []string) {
+	list, _ := c.Metadata["scopes"].([]any)
+	for _, scope := range list {
+		if text, ok := scope.(string); ok {
+			scopes = append(scopes, text)
+		}
+	}
+	if scopes == nil {
+		scopes = strings.Fields(c.Config.Text(broker.KeyScope))
+	}
+	if len(scopes) == 0 {
+		return nil
+	}
+	return scopes
+}
+
+// commit is step 6. Until it succeeds the pair is kept in memory, and the next
+// flights do nothing but try again.
+func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error) {
+	f.keep(p)
+	c, err := f.update(ctx, func(c *broker.Credential) error {
+		if !p.spent.isOf(c) {
+			return errSuperseded
+		}
+		c.Apply(p.answer, p.receivedAt)
+		return nil
+	})
+	switch {
+	case err == nil, f.superseded(err):
+		f.keep(nil)
+		return c, err
+	}
+	f.config.Log.Error("the new tokens of a credential are not stored yet; they are kept in memory and would be lost with it",
+		"credential", f.id, "provider", f.provider, "received", p.receivedAt, "error", err)
+	return broker.Credential{}, f.storeFailed("storing the new tokens of", err)
+}
+
+// publish is step 7. Waiters and the schedule follow when the flight lands.
+func (f *flight) publish(c *broker.Credential) (broker.Token, error) {
+	f.config.Tokens.Put(*c)
+	f.generation = c.Generation
+	token, _ := c.Token()
+	if !token.ExpiresAt.IsZero() && !token.ExpiresAt.After(token.IssuedAt) { // asking again would bring another one
+		err := fmt.Errorf("%s issued credential %q a token that had expired already", c.Provider, c.Name)
+		return broker.Token{}, f.giveUp(f.failed(OutcomeTransient, err, err))
+	}
+	f.outcome = OutcomeSuccess
+	f.remember(nil)
+	f.tell(broker.EventRefreshed, c)
+	if f.status == broker.StatusDegraded || f.status == broker.StatusReauth {
+		f.tell(broker.EventRecovered, c)
+	}
+	if !c.IsActive {
+		return broker.Token{}, f.mayAsk(c)
+	}
+	return token, nil
+}
+
+// tell lets listeners know what became of the credential.
+func (f *flight) tell(what broker.EventType, c *broker.Credential) {
+	f.config.Events.Publish(broker.Event{
+		Type: what, CredentialID: c.ID, Status: c.StatusAt(wallClock()), Reason: c.StatusReason,
+	})
+}
+
+// update writes within a time of its own.
+func (f *flight) update(ctx context.Context, change func(*broker.Credential) error) (broker.Credential, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	return f.config.Store.Update(ctx, f.id, change)
+}
+
+// superseded reports whether a write was not made since the credential is
+// another now, or gone.
+func (f *flight) superseded(err error) bool {
+	gone := errors.Is(err, broker.ErrNotFound)
+	if gone {
+		f.Forget(f.id)
+	}
+	if !gone && !errors.Is(err, errSuperseded) {
+		return false
+	}
+	f.outcome = OutcomeSuperseded
+	return true
+}
+
+// caught turns a panic into an error. What was thrown is not shown, since
+// nobody knows what it holds.
+func (f *flight) caught(thrown any, err *error) bool {
+	if thrown == nil {
+		return false
+	}
+	f.config.Log.Error("panic in a refresh", "credential", f.id, "provider", f.provider,
+		"type", fmt.Sprintf("%T", thrown), "stack", string(debug.Stack()))
+	*err = errPanic
+	return true
+}

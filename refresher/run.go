@@ -1,0 +1,125 @@
+package refresher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/invectd/invectd/broker"
+)
+
+// maxSleep bounds how late Run notices that the machine slept or that its clock
+// was set: timers do not count then. The time of day decides what is due.
+const maxSleep = time.Minute
+
+// Run keeps the schedule until ctx ends. Then it refuses new flights with
+// [broker.ErrShuttingDown], and returns once those under way are over and what
+// they brought is stored; each has its own deadline. The error says that tokens
+// were lost since the store did not take them.
+func (r *Refresher) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return r.stop(context.WithoutCancel(ctx))
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Reset(r.dispatch(ctx))
+	}
+}
+
+// dispatch starts what is due and may run, and returns how long to sleep.
+func (r *Refresher) dispatch(ctx context.Context) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := wallClock()
+	next := r.queue.ripen(now)
+	for e := r.queue.start(); e != nil; e = r.queue.start() {
+		r.workers.Go(func() { r.keepSchedule(ctx, e) })
+	}
+	if next.IsZero() {
+		return maxSleep
+	}
+	return min(next.Sub(now), maxSleep)
+}
+
+// keepSchedule refreshes a credential that is due. The flight says in the log how
+// it went.
+func (r *Refresher) keepSchedule(ctx context.Context, e *entry) {
+	if landed := r.joinDue(ctx, e); landed != nil {
+		<-landed
+		r.callers.Done()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue.finish(e)
+	r.look()
+}
+
+// joinDue is step 1 for the schedule, which wants another token than the present
+// one, whatever life that has left. It returns nil if the credential is not due
+// any more, since a caller's flight came before, and while stopping.
+func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, known := r.config.Tokens.Get(e.id)
+	if !known || e.due.IsZero() || e.due.After(wallClock()) {
+		r.plan(e.id)
+		return nil
+	}
+	landed, err := r.board(ctx, &flight{Refresher: r, id: e.id, need: broker.Need{After: s.Generation}})
+	if err != nil {
+		return nil // stopping
+	}
+	return landed
+}
+
+// stop waits until everything that was spent is stored.
+func (r *Refresher) stop(ctx context.Context) error {
+	r.mu.Lock()
+	r.stopping = true
+	r.mu.Unlock()
+	r.workers.Wait()
+	r.callers.Wait()
+
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	for {
+		lost := r.commitKept(ctx)
+		if lost == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the new tokens of %d credentials are lost, since the store did not take them", lost)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// commitKept tries to store all tokens that the store did not take before, and
+// returns how many are left. No flight is under way.
+func (r *Refresher) commitKept(ctx context.Context) (left int) {
+	for _, e := range r.withKept() {
+		f := &flight{Refresher: r, id: e.id, provider: e.provider}
+		if c, err := f.commit(ctx, e.kept); err == nil { // else it logs
+			_, _ = f.publish(&c) // nobody waits for it
+		}
+	}
+	return len(r.withKept())
+}
+
+func (r *Refresher) withKept() (entries []*entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.queue.entries {
+		if e.kept != nil {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}

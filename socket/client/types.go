@@ -1,0 +1,165 @@
+package client
+
+import (
+	"time"
+
+	"github.com/invectd/invectd/broker"
+)
+
+// A Token is what a runner puts into a request. It holds a secret, so it is not
+// for logs.
+type Token struct {
+	CredentialID string    `json:"credentialId"`
+	Provider     string    `json:"provider,omitempty"` // "" outside OAuth2
+	AccessToken  string    `json:"accessToken"`
+	TokenType    string    `json:"tokenType"`       // "Bearer" or "ApiKey"
+	Scope        string    `json:"scope,omitempty"` // separated by spaces
+	ExpiresAt    time.Time `json:"expiresAt,omitzero"`
+	ExpiresIn    *int64    `json:"expiresIn,omitempty"` // whole seconds; nil where nothing expires
+	Generation   uint64    `json:"generation"`
+	Degraded     bool      `json:"degraded,omitempty"` // lives, but not as long as asked for
+}
+
+// A Resolved credential is what an action sees of it. Its Config holds secrets.
+type Resolved struct {
+	ID       string         `json:"id"`
+	Name     string         `json:"name"`
+	Type     string         `json:"type"`
+	AuthType string         `json:"authType"`
+	Config   map[string]any `json:"config"`
+}
+
+// A Rejection says that an API answered 401 to the token of a generation.
+type Rejection struct {
+	Generation uint64 `json:"generation"`
+}
+
+// A Credential is what operators see. Values that are absent are nil, and null
+// in JSON.
+type Credential struct {
+	ID            string         `json:"id"`
+	Name          string         `json:"name"`
+	Type          string         `json:"type"`
+	AuthType      string         `json:"authType"`
+	Provider      *string        `json:"provider"`
+	Description   *string        `json:"description"`
+	Config        map[string]any `json:"config,omitzero"` // secrets masked; nil in lists
+	IsActive      bool           `json:"isActive"`
+	IsShared      bool           `json:"isShared"`
+	WorkspaceID   *string        `json:"workspaceId"`
+	Metadata      map[string]any `json:"metadata"`
+	Status        string         `json:"status"`
+	StatusReason  *string        `json:"statusReason"`
+	Generation    uint64         `json:"generation"`
+	ExpiresAt     *time.Time     `json:"expiresAt"`
+	NextRefreshAt *time.Time     `json:"nextRefreshAt"`
+	LastRefreshAt *time.Time     `json:"lastRefreshAt"`
+	LastUsedAt    *time.Time     `json:"lastUsedAt"`
+	CreatedAt     time.Time      `json:"createdAt"`
+	UpdatedAt     time.Time      `json:"updatedAt"`
+}
+
+// A CredentialInput creates a credential, or changes the fields that are given.
+// Of Config the keys are merged: nil removes one.
+type CredentialInput struct {
+	Name        *string        `json:"name,omitempty"`
+	Type        *string        `json:"type,omitempty"`
+	AuthType    *string        `json:"authType,omitempty"`
+	Provider    *string        `json:"provider,omitempty"` // only when creating
+	Description *string        `json:"description,omitempty"`
+	Config      map[string]any `json:"config,omitzero"`
+	IsActive    *bool          `json:"isActive,omitempty"`
+	IsShared    *bool          `json:"isShared,omitempty"`
+	WorkspaceID *string        `json:"workspaceId,omitempty"`
+	Metadata    map[string]any `json:"metadata,omitzero"`
+}
+
+// A Test tells whether a credential works.
+type Test struct {
+	Success bool   `json:"success"`
+	Error   string `json:"error,omitempty"`
+}
+
+// A Provider is a definition in force and where it comes from.
+type Provider = broker.SourcedDefinition
+
+// An App is the client registered with a provider. Keys are PEM. Answers have
+// its secrets masked; a mask that is sent keeps what is stored.
+type App struct {
+	ProviderID   string            `json:"providerId"`
+	ClientID     string            `json:"clientId"`
+	ClientSecret string            `json:"clientSecret,omitempty"`
+	PrivateKey   string            `json:"privateKey,omitempty"`
+	PrivateKeyID string            `json:"privateKeyId,omitempty"`
+	Certificate  string            `json:"certificate,omitempty"`
+	Inputs       map[string]string `json:"inputs,omitempty"`
+}
+
+// A StartRequest begins an authorization-code flow.
+type StartRequest struct {
+	ProviderID           string            `json:"providerId,omitempty"`
+	ClientID             string            `json:"clientId,omitempty"`
+	ClientSecret         string            `json:"clientSecret,omitempty"`
+	RedirectURI          string            `json:"redirectUri,omitempty"` // "" for the daemon's own callback
+	Scopes               []string          `json:"scopes,omitzero"`       // nil for the provider's default ones
+	ReturnURL            string            `json:"returnUrl,omitempty"`
+	CredentialName       string            `json:"credentialName,omitempty"`
+	ExistingCredentialID string            `json:"existingCredentialId,omitempty"` // the id or name of one to reconnect
+	Inputs               map[string]string `json:"inputs,omitempty"`
+	Params               map[string]string `json:"params,omitempty"` // more parameters of the authorization URL
+}
+
+// A Started flow is where to send the person.
+type Started struct {
+	AuthorizationURL string `json:"authorizationUrl"`
+	State            string `json:"state"`
+}
+
+// A CallbackRequest hands on what the browser brought back.
+type CallbackRequest struct {
+	Code         string `json:"code"`
+	State        string `json:"state"`
+	Issuer       string `json:"iss,omitempty"`
+	ClientID     string `json:"clientId,omitempty"`     // ignored
+	ClientSecret string `json:"clientSecret,omitempty"` // ignored
+	RedirectURI  string `json:"redirectUri,omitempty"`  // if given, that of the start
+}
+
+// A Status tells how the daemon is.
+type Status struct {
+	Version       string            `json:"version"`
+	UptimeSeconds int64             `json:"uptimeSeconds"`
+	Listeners     map[string]string `json:"listeners"` // "socket", "callback", "metrics": where they are
+	Store         StoreStatus       `json:"store"`
+	Credentials   map[string]int    `json:"credentials"` // by status
+	Providers     int               `json:"providers"`
+	Plugins       int               `json:"plugins"`
+	Problems      []Problem         `json:"problems"`
+}
+
+// A StoreStatus tells how the store is.
+type StoreStatus struct {
+	Writable bool `json:"writable"`
+}
+
+// A Problem is something that the operator should see to.
+type Problem struct {
+	What  string    `json:"what"`
+	Since time.Time `json:"since"`
+	Todo  string    `json:"todo"`
+}
+
+// A Health tells whether the daemon can do its work.
+type Health struct {
+	Status string            `json:"status"` // "ok" or "unavailable"
+	Checks map[string]string `json:"checks"` // each "ok" or "unavailable"
+	// Error and Code are those of an [ErrorBody] where the status is not ok.
+	Error string `json:"error,omitempty"`
+	Code  string `json:"code,omitempty"`
+}
+
+// A Version tells what is running.
+type Version struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}

@@ -1,0 +1,196 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/invectd/invectd/broker"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second // of a whole request; a handler may wait longer
+	idleTimeout   = 2 * time.Minute
+	// writeTimeout bounds a whole answer, and so has to be longer than [maxWait].
+	writeTimeout   = 3 * time.Minute
+	maxHeaderBytes = 16 << 10
+	// stopTimeout is how long requests may take to end once the daemon stops. A
+	// code that is being exchanged has to reach the store, for which the broker
+	// allows itself 30 seconds.
+	stopTimeout = 35 * time.Second
+	lastWords   = 500 * time.Millisecond // for refusals, after that
+)
+
+// Config is what a [Server] is made of. All fields are needed.
+type Config struct {
+	Broker  *broker.Broker
+	Version string
+	Metrics http.Handler // answers a scrape
+	// Listeners returns the addresses as they are, for /status.
+	Listeners func() map[string]string
+	// Health returns why the store cannot be written now, or nil.
+	Health func(ctx context.Context) error
+	Log    *slog.Logger
+}
+
+// A Server answers requests. One serves any number of listeners, until it stops
+// for good.
+type Server struct {
+	Config
+	started time.Time
+	store   watch
+
+	serving sync.RWMutex  // held for reading by every request, for writing from the stop on
+	drained chan struct{} // closed when all requests in flight at the stop are answered
+	drain   func()        // begins the stop, once
+}
+
+// New returns a Server.
+func New(c Config) *Server {
+	s := &Server{Config: c, started: time.Now(), drained: make(chan struct{})}
+	s.drain = sync.OnceFunc(func() {
+		go func() {
+			s.serving.Lock()
+			close(s.drained)
+		}()
+	})
+	return s
+}
+
+// Handler serves the full API to peers on a Unix socket.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, m := range s.routes() {
+		mux.Handle(pattern, s.dispatch(m))
+	}
+	mux.Handle("/", s.endpoint(notHere))
+	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		if fromBrowser(r) {
+			return errFromBrowser
+		}
+		// ServeMux would send such a request on to the path that it thinks is meant.
+		escaped := r.URL.EscapedPath()
+		if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
+			return notHere(w, r)
+		}
+		mux.ServeHTTP(w, r)
+		return nil
+	}))
+}
+
+// CallbackHandler serves the browser's redirect over TCP, and nothing else.
+func (s *Server) CallbackHandler() http.Handler {
+	return s.only(map[string]methods{callbackPath: {"GET": s.redirectCallback}})
+}
+
+// MetricsHandler serves monitors over TCP, and nothing else.
+func (s *Server) MetricsHandler() http.Handler { return s.only(s.monitoring()) }
+
+// only serves exact paths.
+func (s *Server) only(routes map[string]methods) http.Handler {
+	handlers := make(map[string]http.Handler, len(routes))
+	for path, m := range routes {
+		handlers[path] = s.dispatch(m)
+	}
+	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		h, ok := handlers[r.URL.EscapedPath()]
+		if !ok {
+			return notHere(w, r)
+		}
+		h.ServeHTTP(w, r)
+		return nil
+	}))
+}
+
+// fromBrowser reports whether a request carries what browsers add and no client
+// of the socket does: a page must not reach it through a careless proxy.
+func fromBrowser(r *http.Request) bool {
+	_, origin := r.Header["Origin"]
+	_, referer := r.Header["Referer"]
+	return origin || referer
+}
+
+// These are shared by all answers, so that none has to allocate them.
+var (
+	noStore = []string{"no-store"}
+	noSniff = []string{"nosniff"}
+)
+
+// guard does what every request needs.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
+		defer s.recovered(w)
+		if !s.serving.TryRLock() { // somebody waits to write: the stop
+			s.fail(w, r, broker.ErrShuttingDown)
+			return
+		}
+		defer s.serving.RUnlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered answers in place of a handler that panicked. What it panicked with
+// is not logged, since that could hold a secret.
+func (s *Server) recovered(w http.ResponseWriter) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(v)
+	default:
+		s.Log.Error("a request handler panicked", "stack", string(debug.Stack()))
+		writeError(w, http.StatusInternalServerError, internalError)
+	}
+}
+
+// Serve answers the connections that ln accepts, with one of the server's
+// handlers, until ctx ends. Then it closes ln, refuses what is asked on open
+// connections, and blocks until the requests in flight are answered, for half a
+// minute at most.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withCaller,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { ended <- s.stop(server, ln) })
+	err := server.Serve(ln)
+	if stop() {
+		return err
+	}
+	return <-ended
+}
+
+// stop ends one listener and its connections. It does not leave the waiting to
+// http.Server.Shutdown, which hangs up on requests that it could refuse.
+func (s *Server) stop(server *http.Server, ln net.Listener) error {
+	limit, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	s.drain()
+	err := ln.Close()
+	server.SetKeepAlivesEnabled(false)
+	select {
+	case <-s.drained:
+		// What is left are refusals, and connections that have not said a word.
+		last, cancel := context.WithTimeout(limit, lastWords)
+		defer cancel()
+		_ = server.Shutdown(last)
+	case <-limit.Done():
+		s.Log.Warn("requests were cut off, since they did not end in time", "listener", ln.Addr().String())
+	}
+	return errors.Join(err, server.Close())
+}
