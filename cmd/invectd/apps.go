@@ -70,7 +70,7 @@ public client, which authenticates by PKCE alone.`,
 	flags.StringVar(&keyFile, "private-key-file", "", "PEM `FILE` with the client's private key")
 	flags.StringVar(&app.PrivateKeyID, "private-key-id", "", "identifier of that key (kid)")
 	flags.StringVar(&certificateFile, "certificate-file", "", "PEM `FILE` with the client's certificate")
-	flags.StringToStringVar(&app.Inputs, "input", nil, "`NAME=VALUE` that the provider's definition asks for, such as a tenant")
+	addMap(flags, &app.Inputs, "input", "`NAME=VALUE` that the provider's definition asks for, such as a tenant")
 	cmd.RunE = d.with(func(cmd *cobra.Command, args []string, c *client.Client) (err error) {
 		if app.ClientID == "" {
 			return usagef("give the client's identifier with --client-id")

@@ -78,3 +78,10 @@ func (f *configFlag) readSecretInto(ctx context.Context, config map[string]any, 
 var nameOfSecret = map[string]string{
 	broker.KeyAPIKey: "API key", broker.KeyToken: "token", broker.KeyPassword: "password",
 }
+
+// addMap adds a flag that may be given several times, each with a name and a
+// value.
+func addMap(flags *pflag.FlagSet, into *map[string]string, name, usage string) {
+	flags.StringToStringVar(into, name, nil, usage)
+	flags.Lookup(name).DefValue = "" // the help would say "default []"
+}
