@@ -25,10 +25,14 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/{ref}/rejected": {"POST": s.rejected},
 		"/token":                      {"GET": s.providerToken},
 
-		"/credentials":               {"GET": s.listCredentials, "POST": s.createCredential},
-		"/credentials/{ref}":         {"GET": s.showCredential, "PUT": s.updateCredential, "PATCH": s.updateCredential, "DELETE": s.deleteCredential},
-		"/credentials/{ref}/refresh": {"POST": s.refreshCredential},
-		"/credentials/{ref}/test":    {"POST": s.testCredential},
+		"/credentials":                   {"GET": s.listCredentials, "POST": s.createCredential},
+		"/credentials/{ref}":             {"GET": s.showCredential, "PUT": s.updateCredential, "PATCH": s.updateCredential, "DELETE": s.deleteCredential},
+		"/credentials/{ref}/refresh":     {"POST": s.refreshCredential},
+		"/credentials/{ref}/test":        {"POST": s.testCredential},
+		"/credentials/{ref}/usage":       {"GET": s.usage},
+		"/credentials/{ref}/track-usage": {"POST": s.trackUsage},
+		"/credentials/expiring":          {"GET": s.expiring},
+		"/credentials/test-request":      {"POST": s.testRequest},
 
 		"/credentials/oauth2/providers":      {"GET": s.listProviders, "POST": s.createProvider},
 		"/credentials/oauth2/providers/{id}": {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
@@ -38,6 +42,7 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
+		"/events":  {"GET": s.events},
 		"/status":  {"GET": s.status},
 		"/version": {"GET": s.version},
 	}

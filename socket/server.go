@@ -47,15 +47,17 @@ type Server struct {
 	started time.Time
 	store   watch
 
-	serving sync.RWMutex  // held for reading by every request, for writing from the stop on
-	drained chan struct{} // closed when all requests in flight at the stop are answered
-	drain   func()        // begins the stop, once
+	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
+	stopping chan struct{} // closed when the stop begins
+	drained  chan struct{} // closed when all requests in flight at the stop are answered
+	drain    func()        // begins the stop, once
 }
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
+		close(s.stopping)
 		go func() {
 			s.serving.Lock()
 			close(s.drained)

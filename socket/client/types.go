@@ -163,3 +163,39 @@ type Version struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
 }
+
+// A Usage tells how much a credential is read. The two counts of Invect's are
+// always zero: flows and nodes are not known here.
+type Usage struct {
+	FlowsCount int        `json:"flowsCount"`
+	NodesCount int        `json:"nodesCount"`
+	LastUsedAt *time.Time `json:"lastUsedAt"` // nil if never
+	ReadCount  uint64     `json:"readCount"`
+}
+
+// A TestRequest is one request to be sent by the daemon. With a credential's id
+// its header is added, which goes to the API of its provider alone.
+type TestRequest struct {
+	URL          string            `json:"url"`
+	Method       string            `json:"method,omitempty"` // GET
+	Headers      map[string]string `json:"headers,omitempty"`
+	Body         any               `json:"body,omitempty"` // a string as it is, else JSON
+	CredentialID string            `json:"credentialId,omitempty"`
+}
+
+// A TestResponse is what an API answered to a [TestRequest].
+type TestResponse struct {
+	Status     int    `json:"status"`
+	StatusText string `json:"statusText"`
+	OK         bool   `json:"ok"`   // the status is a 2xx
+	Body       any    `json:"body"` // JSON if it is, else a string
+}
+
+// An Event is what the stream of events tells in `data`; its type is in `event`.
+type Event struct {
+	CredentialID string    `json:"credentialId,omitempty"`
+	ProviderID   string    `json:"providerId,omitempty"`
+	Status       string    `json:"status,omitempty"`
+	Reason       string    `json:"reason,omitempty"`
+	At           time.Time `json:"at"`
+}
