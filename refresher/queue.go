@@ -15,7 +15,6 @@ type entry struct {
 	due      time.Time // when the schedule refreshes it; zero if never
 	place    place
 	index    int      // in the heap, if it is there
-	flying   bool     // a flight is under way; it plans the next one when it lands
 	failure  *failure // of the last attempt; nil if it succeeded
 	kept     *pair    // tokens that the store has not taken yet; nil if none
 }
