@@ -44,8 +44,8 @@ type Config struct {
 // for good.
 type Server struct {
 	Config
-	started time.Time
-	store   watch
+	started  time.Time
+	problems *problems
 
 	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
 	stopping chan struct{} // closed when the stop begins
@@ -55,7 +55,7 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), stopping: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), problems: newProblems(), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
 		go func() {

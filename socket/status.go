@@ -1,12 +1,13 @@
 package socket
 
 import (
-	"context"
 	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/socket/client"
 )
 
@@ -29,9 +30,51 @@ func (w *watch) note(failed bool, now time.Time) time.Time {
 	return w.since
 }
 
-// checkStore returns since when the store cannot be written; zero if it can.
-func (s *Server) checkStore(ctx context.Context) time.Time {
-	return s.store.note(s.Health(ctx) != nil, time.Now())
+// A problem is something that an operator has to look at.
+type problem struct {
+	watch watch
+	what  func(count int) string
+	todo  string
+}
+
+// problems are all that /status knows of.
+type problems struct{ store, refused, failing problem }
+
+func newProblems() *problems {
+	return &problems{
+		store: problem{
+			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
+			todo: "free space on the disk of the data folder, and read the log",
+		},
+		refused: problem{
+			what: func(count int) string {
+				return plural(count, "credential needs", "credentials need") + " a person to consent again"
+			},
+			todo: "invectd list --status reauth_required, then invectd connect PROVIDER --existing ID",
+		},
+		failing: problem{
+			what: func(count int) string {
+				return plural(count, "credential", "credentials") + " could not be refreshed; it is tried again"
+			},
+			todo: "invectd list --status degraded, then invectd show ID for the reason",
+		},
+	}
+}
+
+func plural(count int, one, many string) string {
+	if count == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(count) + " " + many
+}
+
+// look appends the problem to list if there is any of it.
+func (p *problem) look(list []client.Problem, count int) []client.Problem {
+	since := p.watch.note(count > 0, time.Now())
+	if count == 0 {
+		return list
+	}
+	return append(list, client.Problem{What: p.what(count), Since: wireTime(since), Todo: p.todo})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
@@ -39,12 +82,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	failing := s.checkStore(r.Context())
 	out := client.Status{
 		Version:       s.Version,
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Listeners:     s.Listeners(),
-		Store:         client.StoreStatus{Writable: failing.IsZero()},
+		Store:         client.StoreStatus{Writable: s.Health(r.Context()) == nil},
 		Credentials:   make(map[string]int, len(census.Credentials)),
 		Providers:     census.Providers,
 		Problems:      []client.Problem{},
@@ -52,25 +94,20 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	for status, count := range census.Credentials {
 		out.Credentials[string(status)] = count
 	}
-	if !failing.IsZero() {
-		out.Problems = append(out.Problems, client.Problem{
-			What:  "the store cannot be written, so no token is refreshed",
-			Since: wireTime(failing),
-			Todo:  "free space on the disk of the data folder, and read the log",
-		})
+	unwritable := 0
+	if !out.Store.Writable {
+		unwritable = 1
 	}
+	out.Problems = s.problems.store.look(out.Problems, unwritable)
+	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
+	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
 }
 
-// healthz tells whether the process answers. It checks nothing more, since who
-// asks restarts it otherwise, which helps neither a full disk nor a provider.
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: map[string]string{}})
-}
-
-// readyz tells whether all work can be done.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	if s.checkStore(r.Context()).IsZero() {
+// health tells whether all work can be done. It is what /healthz and /readyz
+// answer, since there is nothing that a restart would mend and time would not.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
+	if s.Health(r.Context()) == nil {
 		return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: map[string]string{"store": "ok"}})
 	}
 	w.Header().Set("Retry-After", "1")
