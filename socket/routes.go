@@ -42,9 +42,10 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
-		"/events":  {"GET": s.events},
-		"/status":  {"GET": s.status},
-		"/version": {"GET": s.version},
+		"/events":       {"GET": s.events},
+		"/status":       {"GET": s.status},
+		"/version":      {"GET": s.version},
+		"/openapi.json": {"GET": s.openAPI},
 	}
 	maps.Copy(routes, s.monitoring())
 	return routes
@@ -58,8 +59,8 @@ func (s *Server) monitoring() map[string]methods {
 	}
 	return map[string]methods{
 		"/metrics": {"GET": scrape},
-		"/healthz": {"GET": s.healthz, "HEAD": s.healthz},
-		"/readyz":  {"GET": s.readyz, "HEAD": s.readyz},
+		"/healthz": {"GET": s.health, "HEAD": s.health},
+		"/readyz":  {"GET": s.health, "HEAD": s.health},
 	}
 }
 
