@@ -147,10 +147,14 @@ func (a *Authorization) reuse(c *Credential) {
 	}
 }
 
-// scopes are those that a connection was made with; nil if that is not known.
+// scopes are those that a connection was made with, maybe none; nil if that is
+// not known.
 func (c *Credential) scopes() []string {
-	list, _ := c.Metadata["scopes"].([]any)
-	var out []string
+	list, known := c.Metadata["scopes"].([]any)
+	if !known {
+		return nil
+	}
+	out := make([]string, 0, len(list))
 	for _, scope := range list {
 		if text, ok := scope.(string); ok {
 			out = append(out, text)
