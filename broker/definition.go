@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,6 +93,7 @@ type TokenResponseShape struct {
 	ErrorCode        Paths             `json:"errorCode,omitempty"`
 	ErrorDescription Paths             `json:"errorDescription,omitempty"`
 	ReauthErrors     []string          `json:"reauthErrors,omitempty"`     // codes that mean a person must consent
+	ClientErrors     []string          `json:"clientErrors,omitempty"`     // codes that mean that the client itself is refused
 	DefaultExpiresIn int64             `json:"defaultExpiresIn,omitempty"` // seconds, where the answer is silent
 	Capture          map[string]string `json:"capture,omitempty"`          // name to path
 	// Tokens are the paths of objects that hold further tokens, by a name for
@@ -248,13 +250,15 @@ func (d *Definition) JoinScopes(scopes []string) string {
 // IsReauthError reports whether an error code of the token endpoint means that
 // the grant is gone. RFC 6749, section 5.2, has invalid_grant for it.
 func (d *Definition) IsReauthError(code string) bool {
-	if code == "invalid_grant" {
+	return code == "invalid_grant" || slices.Contains(d.TokenResponse.ReauthErrors, code)
+}
+
+// IsClientError reports whether an error code of the token endpoint means that
+// the client or what it asks for is refused, which only an operator can mend.
+func (d *Definition) IsClientError(code string) bool {
+	switch code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request":
 		return true
 	}
-	for _, own := range d.TokenResponse.ReauthErrors {
-		if code == own {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.TokenResponse.ClientErrors, code)
 }

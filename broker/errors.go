@@ -24,6 +24,9 @@ var (
 	ErrReauthorize          = errors.New("reauthorization required")
 	ErrStoreUnavailable     = errors.New("store unavailable")
 	ErrShuttingDown         = errors.New("shutting down")
+	// ErrNotConfigured says that a request to a provider could not be made, for
+	// want of a definition, a client or an input.
+	ErrNotConfigured = errors.New("the provider is not set up here")
 	// ErrWaitEnded says that a refresh goes on but the caller's wait is over.
 	ErrWaitEnded = errors.New("the refresh takes longer than the caller waits")
 )
@@ -98,6 +101,7 @@ type ProviderError struct {
 	Status     int           // of the HTTP answer; 0 without one
 	Code       string        // `error` of RFC 6749, section 5.2, cleaned; "" if the answer had none
 	Reauth     bool          // the code means that the grant is gone
+	Client     bool          // the code means that the client is refused
 	RetryAfter time.Duration // RFC 9110, section 10.2.3; zero if absent
 	Err        error         // what failed, if no HTTP answer came or it was unusable
 }

@@ -124,6 +124,7 @@ var readErrors = results{
 	{broker.ErrAuthorizationPending, "authorization_pending"},
 	{broker.ErrStoreUnavailable, "store_unavailable"},
 	{broker.ErrShuttingDown, "shutting_down"},
+	{broker.ErrNotConfigured, "not_configured"},
 	{broker.ErrWaitEnded, "wait_ended"},
 }
 

@@ -37,8 +37,7 @@ func classifyAnswer(p *broker.ProviderError) Outcome {
 		p.Status == http.StatusTooEarly, p.Status == http.StatusTooManyRequests:
 		return OutcomeTransient
 	}
-	switch p.Code { // RFC 6749, section 5.2; invalid_grant is here for grants without a person
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request", "invalid_grant":
+	if p.Client || p.Code == "invalid_grant" { // the latter is of grants without a person
 		return OutcomeClientRefused
 	}
 	return OutcomeTransient

@@ -12,7 +12,8 @@ import (
 )
 
 func answered(status int, code string) *broker.ProviderError {
-	return &broker.ProviderError{Op: "refresh", Provider: "p", Sent: broker.SentAnswered, Status: status, Code: code}
+	return &broker.ProviderError{Op: "refresh", Provider: "p", Sent: broker.SentAnswered, Status: status, Code: code,
+		Client: new(broker.Definition).IsClientError(code)}
 }
 
 func TestClassify(t *testing.T) {

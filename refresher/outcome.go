@@ -19,8 +19,12 @@ func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) er
 	}
 	why := reason(outcome, cause, interrupted(c.Summary))
 	x := f.failed(outcome, cause, fmt.Errorf("refreshing credential %q: %w", c.Name, cause))
-	if outcome == OutcomeGrantRefused {
+	switch outcome {
+	case OutcomeGrantRefused:
 		x.err = &broker.ReauthorizeError{ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why}
+	case OutcomeConfiguration:
+		// The cause is about another request than the reader's own.
+		x.err = fmt.Errorf("refreshing credential %q: %w: %s", c.Name, broker.ErrNotConfigured, cause)
 	}
 	stored, err := f.update(ctx, f.record(c, x, cause, why))
 	if f.superseded(err) {

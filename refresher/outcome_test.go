@@ -292,16 +292,16 @@ func TestBadConfiguration(t *testing.T) {
 		unknown := w.expired()
 		delete(w.definitions, "p")
 		_, err := w.read(unknown, reader)
-		wantRetry(t, err, broker.ErrUnknownProvider)
+		wantRetry(t, err, broker.ErrNotConfigured)
 		w.define("p")
 		clientless := w.expired()
 		if err := w.store.DeleteApp(t.Context(), "p"); err != nil {
 			t.Fatalf("DeleteApp = %v", err)
 		}
 		_, err = w.read(clientless, reader)
-		wantRetry(t, err, nil)
-		if _, ok := errors.AsType[*broker.InvalidError](err); !ok {
-			t.Errorf("Refresh = %v, want an InvalidError", err)
+		wantRetry(t, err, broker.ErrNotConfigured)
+		if _, ok := errors.AsType[*broker.InvalidError](err); ok || !strings.Contains(err.Error(), "clientId") {
+			t.Errorf("Refresh = %v, want what is missing, but not as if the reader had asked wrongly", err)
 		}
 		for _, id := range []broker.ID{unknown, clientless} {
 			if c := w.stored(id); c.Status != broker.StatusDegraded || c.Intent != nil {

@@ -443,7 +443,7 @@ func (p *provider) callCount() int {
 func refusal(code string) *broker.ProviderError {
 	return &broker.ProviderError{
 		Op: "refresh", Provider: "p", Host: "p.example", Sent: broker.SentAnswered,
-		Status: 400, Code: code, Reauth: code == "invalid_grant",
+		Status: 400, Code: code, Reauth: code == "invalid_grant", Client: new(broker.Definition).IsClientError(code),
 	}
 }
 

@@ -38,6 +38,7 @@ const (
 	codeForbidden           = "forbidden"
 	codeAccessDenied        = "access_denied"
 	codeProviderUnavailable = "provider_unavailable"
+	codeProviderError       = "provider_error"
 )
 
 // table shows the errors of the domain as a status and a code.
@@ -60,6 +61,7 @@ var table = []struct {
 	{broker.ErrDisabled, http.StatusConflict, "disabled"},
 	{broker.ErrShuttingDown, http.StatusServiceUnavailable, "shutting_down"},
 	{broker.ErrStoreUnavailable, http.StatusServiceUnavailable, "store_unavailable"},
+	{broker.ErrNotConfigured, http.StatusBadGateway, codeProviderError},
 	{broker.ErrWaitEnded, http.StatusServiceUnavailable, codeProviderUnavailable},
 }
 
@@ -104,7 +106,7 @@ func showProvider(e *broker.ProviderError) (status int, code string) {
 	case e.Status >= 500, e.Status == http.StatusTooManyRequests, e.Status == http.StatusRequestTimeout, e.Sent != broker.SentAnswered:
 		return http.StatusServiceUnavailable, codeProviderUnavailable
 	}
-	return http.StatusBadGateway, "provider_error"
+	return http.StatusBadGateway, codeProviderError
 }
 
 func howToConnect(e *broker.ReauthorizeError) *client.Connect {

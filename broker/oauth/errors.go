@@ -56,6 +56,7 @@ func (o operation) refused(host string, a answer, code string, err error) *broke
 		Op: o.op, Provider: o.definition.ID, Host: host,
 		Sent: broker.SentAnswered, Status: a.status,
 		Code: code, Reauth: grant && code != "" && o.definition.IsReauthError(code),
+		Client:     code != "" && o.definition.IsClientError(code),
 		RetryAfter: retryAfter(a.header, time.Now()), Err: err,
 	}
 }

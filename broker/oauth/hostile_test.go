@@ -147,7 +147,7 @@ func TestErrorAnswers(t *testing.T) {
 	}{
 		{"invalid_grant", 400, "application/json", `{"error":"invalid_grant","error_description":"` + canaryRefresh + `"}`, broker.ProviderError{Code: "invalid_grant", Reauth: true}},
 		{"own reauth code", 403, "application/json", `{"error":"gone_for_good"}`, broker.ProviderError{Code: "gone_for_good", Reauth: true}},
-		{"invalid_client", 401, "application/json", `{"error":"invalid_client"}`, broker.ProviderError{Code: "invalid_client"}},
+		{"invalid_client", 401, "application/json", `{"error":"invalid_client"}`, broker.ProviderError{Code: "invalid_client", Client: true}},
 		{"in a 200", 200, "application/json", `{"error":"bad_verification_code","access_token":"a"}`, broker.ProviderError{Code: "bad_verification_code"}},
 		{"in a form in a 200", 200, "application/x-www-form-urlencoded", `error=bad_refresh_token&error_description=x`, broker.ProviderError{Code: "bad_refresh_token"}},
 		{"HTML", 502, "text/html", `<h1>` + canaryRefresh + `</h1>`, broker.ProviderError{}},

@@ -23,6 +23,9 @@ func badgerOptions(folder string, keys *rootKeys, log *slog.Logger) badger.Optio
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false). // one committer
 		WithMetricsEnabled(false).
+		// The store's own lock keeps others out. Badger's would be held on by a
+		// child that is forked in the moment between two openings.
+		WithBypassLockGuard(true).
 		WithCompression(options.None).
 		WithValueThreshold(1 << 20). // above maxRecordSize: the value log stays empty
 		WithValueLogFileSize(1 << 20).
