@@ -130,6 +130,10 @@ func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
+	return parseConfigFile(path, data, f)
+}
+
+func parseConfigFile(path string, data []byte, f *pflag.FlagSet) (map[string]string, error) {
 	var node map[string]yaml.Node
 	if err := yaml.Unmarshal(data, &node); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
@@ -139,9 +143,11 @@ func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
 		if f.Lookup(key) == nil || key == "config" || key == "help" {
 			return nil, fmt.Errorf("configuration %s, line %d: unknown key %q; the keys are the flags of serve", path, value.Line, key)
 		}
-		if values[key], err = configValue(value); err != nil {
+		text, err := configValue(value)
+		if err != nil {
 			return nil, fmt.Errorf("configuration %s, line %d: %s: %w", path, value.Line, key, err)
 		}
+		values[key] = text
 	}
 	return values, nil
 }
