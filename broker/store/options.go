@@ -13,6 +13,9 @@ import (
 // table. 15 % of it is what one transaction takes.
 const memTableSize = 8 << 20
 
+// blockSize is that of a table's blocks, which are read and checked as one.
+const blockSize = 4 << 10
+
 // badgerOptions fits Badger, made for servers, to a sidecar. Both caches must
 // not be zero: with encryption Badger panics without the first, at once, and
 // without the second, later.
@@ -30,6 +33,7 @@ func badgerOptions(folder string, keys *rootKeys, log *slog.Logger) badger.Optio
 		WithValueThreshold(1 << 20). // above maxRecordSize: the value log stays empty
 		WithValueLogFileSize(1 << 20).
 		WithMemTableSize(memTableSize).
+		WithBlockSize(blockSize).
 		WithNumMemtables(2).
 		WithBaseTableSize(4 << 20).
 		WithNumLevelZeroTables(2).

@@ -107,7 +107,10 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	if db.head, err = openHead(config.Dir, db.sealer); err != nil {
 		return nil, err
 	}
-	if db.badger, err = openBadger(db.records(), keys, log); err != nil {
+	if err = checkTables(db.records(), keys, log); err == nil {
+		db.badger, err = openBadger(db.records(), keys, log)
+	}
+	if err != nil {
 		db.head.close()
 		return nil, err
 	}
@@ -175,8 +178,14 @@ func findRecords(dir string) error {
 	return nil
 }
 
-func openBadger(folder string, keys *rootKeys, log *slog.Logger) (*badger.DB, error) {
-	bdb, err := badger.Open(badgerOptions(folder, keys, log))
+func openBadger(folder string, keys *rootKeys, log *slog.Logger) (bdb *badger.DB, err error) {
+	defer func() {
+		// Badger panics over logs that lead nowhere.
+		if p := recover(); p != nil {
+			err = &DamagedError{Detail: folder + " cannot be opened: its logs are not what was written"}
+		}
+	}()
+	bdb, err = badger.Open(badgerOptions(folder, keys, log))
 	if err != nil {
 		return nil, &DamagedError{Detail: fmt.Sprintf("%s cannot be opened: %v", folder, err)}
 	}
