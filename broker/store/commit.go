@@ -53,13 +53,14 @@ func (db *DB) runCommitter() {
 			return
 		case r := <-db.requests:
 			db.commitBatch(r)
+			db.wakeHealer()
 		}
 	}
 }
 
 func (db *DB) commitBatch(r *request) {
 	b := db.newBatch()
-	defer b.txn.Discard()
+	defer b.discard()
 	requests := make([]*request, 0, maxBatch)
 	outcomes := make([]outcome, 0, maxBatch)
 	for r != nil {
@@ -84,8 +85,8 @@ func (db *DB) commitBatch(r *request) {
 }
 
 // finish commits what the batch has staged. Where Badger fails, nobody knows
-// what is on disk and its memory may hold what is not: the store is then closed
-// to reads and writes until it is opened again.
+// what is on disk and its memory may hold what is not: nothing more is written
+// until it was opened again, and what is read is as it was before.
 func (db *DB) finish(b *batch) error {
 	if b.err != nil || b.bytes == 0 {
 		return b.err
@@ -101,13 +102,15 @@ func (db *DB) finish(b *batch) error {
 	}
 	db.gate.Lock()
 	defer db.gate.Unlock()
+	before := db.badger.NewTransaction(false)
 	if err := db.commitTxn(b.txn); err != nil {
-		db.failure = fmt.Errorf("%w: a write failed, and nothing more is read or written before a restart: %w", broker.ErrStoreUnavailable, err)
+		db.fail(before, fmt.Errorf("a write failed: %w", err))
 		return db.failure
 	}
+	before.Discard()
 	db.root = b.root
 	if err := db.head.write(b.root.commits); err != nil { // this commit is whole, the next would not be watched over
-		db.failure = fmt.Errorf("%w: %w", broker.ErrStoreUnavailable, err)
+		db.fail(db.badger.NewTransaction(false), err)
 	}
 	return nil
 }
@@ -129,7 +132,16 @@ type write struct {
 func (db *DB) newBatch() *batch {
 	db.gate.RLock()
 	defer db.gate.RUnlock()
-	return &batch{view: view{db.sealer, db.badger.NewTransaction(true)}, root: db.root, err: db.failure}
+	if db.failure != nil {
+		return &batch{err: db.failure}
+	}
+	return &batch{view: view{db.sealer, db.badger.NewTransaction(true)}, root: db.root}
+}
+
+func (b *batch) discard() {
+	if b.txn != nil {
+		b.txn.Discard()
+	}
 }
 
 // run has one request stage its writes; those of a request that fails are dropped.

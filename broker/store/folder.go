@@ -76,7 +76,8 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("another invectd (pid %s) uses %s", strings.TrimSpace(string(holder[:n])), dir)
 	}
 	// The number only tells people whom to look for; the lock is the kernel's.
-	if err := errors.Join(f.Truncate(0), second(f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0))); err != nil {
+	pid := fmt.Appendln(nil, os.Getpid())
+	if err := errors.Join(second(f.WriteAt(pid, 0)), f.Truncate(int64(len(pid)))); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		f.Close()
 		return nil, fmt.Errorf("writing the lock file: %w", err)
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,20 +14,6 @@ import (
 // to a mapping that the disk has no room for kills the process. Of a small file
 // system it is a quarter.
 const reserve = 32 << 20
-
-// Writable implements [broker.Store].
-func (db *DB) Writable(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	db.gate.RLock()
-	failure := db.failure
-	db.gate.RUnlock()
-	if failure != nil {
-		return failure
-	}
-	return checkSpace(db.dir)
-}
 
 // checkSpace returns an error wrapping [broker.ErrStoreUnavailable] where the
 // file system of dir is too full, or mounted read-only.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -71,19 +72,57 @@ func TestFullDisk(t *testing.T) {
 	}
 	closeStore(t, db)
 
-	hogged = hog(t, disk)
-	if _, err := Open(testConfig(t, dir)); !errors.Is(err, broker.ErrStoreUnavailable) {
-		t.Errorf("Open on a full disk = %v, want ErrStoreUnavailable", err)
+	// It starts on a full disk to be read, and is written once there is room.
+	for _, heals := range []bool{false, true} {
+		hogged = hog(t, disk)
+		db, err = Open(testConfig(t, dir))
+		if err != nil {
+			t.Fatalf("Open on a full disk: %v", err)
+		}
+		if _, err := db.Get(t.Context(), "two"); err != nil {
+			t.Errorf("Get from a store opened on a full disk: %v", err)
+		}
+		if _, err := db.Create(t.Context(), brokertest.FullCredential("three")); !errors.Is(err, broker.ErrStoreUnavailable) {
+			t.Errorf("Create on a full disk = %v, want ErrStoreUnavailable", err)
+		}
+		if !heals {
+			closeStore(t, db)
+		}
+		if err := os.Remove(hogged); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitWritable(t, db)
+	if _, err := db.Create(t.Context(), brokertest.FullCredential("three")); err != nil {
+		t.Errorf("Create once there is room again: %v", err)
+	}
+	closeStore(t, db)
+}
+
+// What a killed process leaves has to be written to before it can be read: on a
+// full disk that is said, and nothing is harmed.
+func TestFullDiskAfterACrash(t *testing.T) {
+	disk := smallDisk(t)
+	dir := filepath.Join(disk, "data")
+	acknowledged := killAfter(t, dir, 100)
+	hogged := hog(t, disk)
+	for range 3 {
+		got, err := readInChild(t, dir)
+		if err != nil || !strings.Contains(got, noticed) || !strings.Contains(got, "make room") {
+			t.Errorf("Open on a full disk after a crash: %v, want it to say what to do\n%s", err, got)
+		}
 	}
 	if err := os.Remove(hogged); err != nil {
 		t.Fatal(err)
 	}
-	db, err = Open(testConfig(t, dir))
+	db, err := Open(testConfig(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Get(t.Context(), "two"); err != nil {
-		t.Errorf("Get after a full disk: %v", err)
+	for n, want := range acknowledged {
+		if c, err := db.Get(t.Context(), crashID(n)); err != nil || c.ReadCount < want {
+			t.Errorf("%s = %d, %v, want at least %d", crashID(n), c.ReadCount, err, want)
+		}
 	}
 	closeStore(t, db)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,21 +33,29 @@ type DB struct {
 	dir    string
 	sealer *sealer
 	lock   *os.File // holds the folder for this process
-	badger *badger.DB
+	log    *slog.Logger
 
-	requests  chan *request // to the committer
-	stopping  chan struct{} // closed by Close
-	committer sync.WaitGroup
-	closing   func() error
-
-	head        *head                   // owned by the committer
-	root        root                    // owned by the committer
-	unallocated int                     // owned by the committer, see keepAllocated
-	commitTxn   func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
+	requests   chan *request // to the committer
+	failing    chan struct{} // to the healer
+	stopping   chan struct{} // closed by Close
+	background sync.WaitGroup
+	closing    func() error
+	commitTxn  func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
 
 	gate    sync.RWMutex   // held for writing while a commit is under way
-	failure error          // guarded by gate; why nothing can be read or written
+	*opened                // guarded by gate; nil where opening it again failed
+	root    root           // guarded by gate; as acknowledged
+	failure error          // guarded by gate; why nothing can be written
+	last    *badger.Txn    // guarded by gate; what is read while there is a failure, if anything
 	readers sync.WaitGroup // views in use, added to under gate
+}
+
+// opened is what a store that failed closes and opens again.
+type opened struct {
+	badger      *badger.DB
+	head        *head
+	readOnly    bool
+	unallocated int // owned by the committer, see keepAllocated
 }
 
 // Open opens the store in a data directory, or makes one where there is none.
@@ -73,7 +82,9 @@ func Open(config Config) (*DB, error) {
 		lock.Close()
 		return nil, err
 	}
-	db.committer.Go(db.runCommitter)
+	db.background.Go(db.runCommitter)
+	db.background.Go(db.runHealer)
+	db.wakeHealer()
 	log.Info("store opened", "dir", config.Dir, "commits", db.root.commits, "records", db.root.count)
 	return db, nil
 }
@@ -84,44 +95,65 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSpace(config.Dir); err != nil {
-		return nil, err
-	}
+	full := checkSpace(config.Dir)
 	if ring == nil {
+		if full != nil {
+			return nil, full
+		}
 		if ring, keys, err = create(config, log); err != nil {
 			return nil, fmt.Errorf("making a new store: %w", err)
 		}
 	}
-	if err := findRecords(config.Dir); err != nil {
-		return nil, err
-	}
 	db := &DB{
-		dir: config.Dir, lock: lock,
-		requests: make(chan *request), stopping: make(chan struct{}),
+		dir: config.Dir, lock: lock, log: log,
+		requests: make(chan *request), failing: make(chan struct{}, 1), stopping: make(chan struct{}),
 		commitTxn: (*badger.Txn).Commit,
 	}
 	db.closing = sync.OnceValue(db.close)
 	if db.sealer, err = newSealer(ring, keys); err != nil {
 		return nil, err
 	}
-	if db.head, err = openHead(config.Dir, db.sealer); err != nil {
+	if db.opened, db.root, err = db.openRecords(full != nil); err != nil {
+		if full != nil {
+			return nil, fmt.Errorf("%w; before that it cannot be read either: %w", full, err)
+		}
 		return nil, err
 	}
-	if err = checkTables(db.records(), keys, log); err == nil {
-		db.badger, err = openBadger(db.records(), keys, log)
-	}
-	if err != nil {
-		db.head.close()
-		return nil, err
-	}
-	if err = db.verify(); err == nil {
-		err = preallocate(db.records())
-	}
-	if err != nil {
-		return nil, errors.Join(err, db.badger.Close(), db.head.close())
+	if full != nil {
+		db.failure, db.last = full, db.badger.NewTransaction(false)
 	}
 	return db, nil
 }
+
+// openRecords opens what lies in the folder and verifies it. Where it may only
+// be read, a full disk does no harm.
+func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
+	if err := findRecords(db.dir); err != nil {
+		return nil, root{}, err
+	}
+	if err := checkTables(db.records(), db.sealer.keys(), db.log); err != nil {
+		return nil, root{}, err
+	}
+	head, err := openHead(db.dir, db.sealer)
+	if err != nil {
+		return nil, root{}, err
+	}
+	bdb, err := openBadger(badgerOptions(db.records(), db.sealer.keys(), db.log).WithReadOnly(readOnly))
+	if err != nil {
+		return nil, root{}, errors.Join(err, head.close())
+	}
+	o := &opened{badger: bdb, head: head, readOnly: readOnly}
+	found, err := o.verify(db.sealer)
+	if err == nil && !readOnly {
+		err = preallocate(db.records())
+	}
+	if err != nil {
+		return nil, root{}, errors.Join(err, o.close())
+	}
+	return o, found, nil
+}
+
+func (o *opened) close() error { return errors.Join(o.badger.Close(), o.head.close()) }
 
 func (db *DB) records() string { return filepath.Join(db.dir, recordsFolder) }
 
@@ -145,7 +177,7 @@ func create(config Config, log *slog.Logger) (*keyring, *rootKeys, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	bdb, err := openBadger(folder, keys, log)
+	bdb, err := openBadger(badgerOptions(folder, keys, log))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,16 +210,16 @@ func findRecords(dir string) error {
 	return nil
 }
 
-func openBadger(folder string, keys *rootKeys, log *slog.Logger) (bdb *badger.DB, err error) {
+func openBadger(o badger.Options) (bdb *badger.DB, err error) {
 	defer func() {
 		// Badger panics over logs that lead nowhere.
 		if p := recover(); p != nil {
-			err = &DamagedError{Detail: folder + " cannot be opened: its logs are not what was written"}
+			err = &DamagedError{Detail: o.Dir + " cannot be opened: its logs are not what was written"}
 		}
 	}()
-	bdb, err = badger.Open(badgerOptions(folder, keys, log))
+	bdb, err = badger.Open(o)
 	if err != nil {
-		return nil, &DamagedError{Detail: fmt.Sprintf("%s cannot be opened: %v", folder, err)}
+		return nil, &DamagedError{Detail: fmt.Sprintf("%s cannot be opened: %v", o.Dir, err)}
 	}
 	return bdb, nil
 }
@@ -199,12 +231,22 @@ func (db *DB) Close() error { return db.closing() }
 
 func (db *DB) close() error {
 	close(db.stopping)
-	db.committer.Wait()
+	db.background.Wait()
+	trouble := db.Writable(context.Background())
 	db.gate.Lock()
 	db.failure = errClosed
 	db.gate.Unlock()
-	db.readers.Wait()
-	if err := errors.Join(db.badger.Close(), db.head.close(), db.lock.Close()); err != nil {
+	var err error
+	if trouble == nil || db.opened == nil || db.readOnly {
+		err = db.retire()
+	} else {
+		// Closing, Badger moves its log to a table, which would kill the process
+		// on a full disk and take for ever on one that fails. What is in the log
+		// is found there by the next opening.
+		db.endReading()
+		db.log.Warn("the store is left as it is", "err", trouble)
+	}
+	if err := errors.Join(err, db.lock.Close()); err != nil {
 		return fmt.Errorf("closing the store: %w", err)
 	}
 	return nil

@@ -9,58 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/broker/brokertest"
 )
 
-// failing is a store whose commits reach Badger and then report an error, as
-// when the disk did not confirm them.
-func failing(t *testing.T) (*DB, error) {
-	t.Helper()
-	db := open(t, t.TempDir())
-	if _, err := db.Create(t.Context(), brokertest.FullCredential("one")); err != nil {
-		t.Fatal(err)
-	}
-	cause := errors.New("input/output error")
-	db.commitTxn = func(txn *badger.Txn) error { return errors.Join(txn.Commit(), cause) }
-	return db, cause
-}
-
-// After a failed commit Badger's memory holds what the disk may not: nothing is
-// read any more, and nothing written.
-func TestFailedCommitPoisons(t *testing.T) {
-	db, cause := failing(t)
-	ctx := t.Context()
-	rename := func(c *broker.Credential) error { c.Name = "never acknowledged"; return nil }
-	if _, err := db.Update(ctx, "one", rename); !errors.Is(err, broker.ErrStoreUnavailable) || !errors.Is(err, cause) {
-		t.Fatalf("Update = %v, want ErrStoreUnavailable and the cause", err)
-	}
-	db.commitTxn = (*badger.Txn).Commit // the disk is well again, but who knows what it holds
-	_, getErr := db.Get(ctx, "one")
-	_, updateErr := db.Update(ctx, "one", rename)
-	_, createErr := db.Create(ctx, brokertest.FullCredential("two"))
-	_, takeErr := db.TakeAuthorization(ctx, "state")
-	_, appsErr := db.Apps(ctx)
-	results := map[string]error{
-		"Get": getErr, "Update": updateErr, "Create": createErr, "TakeAuthorization": takeErr, "Apps": appsErr,
-		"Delete": db.Delete(ctx, "one"), "Writable": db.Writable(ctx), "PutApp": db.PutApp(ctx, broker.App{ProviderID: "a"}),
-	}
-	for _, err := range db.Summaries(ctx) {
-		results["Summaries"] = err
-	}
-	for method, err := range results {
-		if !errors.Is(err, broker.ErrStoreUnavailable) {
-			t.Errorf("%s after a failed commit = %v, want ErrStoreUnavailable", method, err)
-		}
-	}
-}
-
 // All that were to be committed together learn of the failure, the refused too:
 // their refusal may rest on a write that was lost.
 func TestFailedCommitFailsTheBatch(t *testing.T) {
-	db, cause := failing(t)
+	db, cause, _ := failing(t)
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {

@@ -32,7 +32,7 @@ func tamper(t *testing.T, dir string, do func(tamperer)) {
 		t.Fatal(err)
 	}
 	config := testConfig(t, dir)
-	bdb, err := openBadger((&DB{dir: dir}).records(), keys, config.Log)
+	bdb, err := openBadger(badgerOptions((&DB{dir: dir}).records(), keys, config.Log))
 	if err != nil {
 		t.Fatal(err)
 	}

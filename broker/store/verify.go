@@ -8,34 +8,35 @@ import (
 )
 
 // verify compares what is there with what the root record accounts for, and
-// takes the account over. It looks at envelopes only: a record whose content was
+// returns that account. It looks at envelopes only: a record whose content was
 // altered is found when it is opened.
-func (db *DB) verify() error {
-	txn := db.badger.NewTransaction(false)
+func (o *opened) verify(s *sealer) (root, error) {
+	txn := o.badger.NewTransaction(false)
 	defer txn.Discard()
-	v := view{db.sealer, txn}
+	v := view{s, txn}
 	r, plaintext, err := v.get(place{kind: kindRoot})
 	if errors.Is(err, broker.ErrNotFound) {
-		return &DamagedError{Detail: "the root record is lost"}
+		return root{}, &DamagedError{Detail: "the root record is lost"}
 	}
 	if err != nil {
-		return err
+		return root{}, err
 	}
-	if db.root, err = decodeRoot(r, plaintext); err != nil {
-		return damaged(r.place, err)
-	}
-	commits, err := db.head.read()
+	want, err := decodeRoot(r, plaintext)
 	if err != nil {
-		return err
+		return root{}, damaged(r.place, err)
 	}
-	if commits > db.root.commits {
-		return &DamagedError{Detail: fmt.Sprintf("the last %d commits are lost, since the end of Badger's log is", commits-db.root.commits)}
+	commits, err := o.head.read()
+	if err != nil {
+		return root{}, err
+	}
+	if commits > want.commits {
+		return root{}, &DamagedError{Detail: fmt.Sprintf("the last %d commits are lost, since the end of Badger's log is", commits-want.commits)}
 	}
 	found, intact := v.account()
-	if intact && found.count == db.root.count && found.sum == db.root.sum {
-		return nil
+	if intact && found.count == want.count && found.sum == want.sum {
+		return want, nil
 	}
-	return v.diagnose(db.root, found)
+	return root{}, v.diagnose(want, found)
 }
 
 // account adds up the records that the root accounts for, and reports whether

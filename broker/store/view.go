@@ -18,7 +18,7 @@ type view struct {
 	txn    *badger.Txn
 }
 
-// view returns one of what is committed, which has to be given back with the
+// view returns one of what was acknowledged, which has to be given back with the
 // returned function.
 func (db *DB) view(ctx context.Context) (view, func(), error) {
 	if err := context.Cause(ctx); err != nil {
@@ -28,10 +28,13 @@ func (db *DB) view(ctx context.Context) (view, func(), error) {
 	// what was never acknowledged. Badger lets readers wait as long anyway.
 	db.gate.RLock()
 	defer db.gate.RUnlock()
-	if db.failure != nil {
+	if db.failure != nil && db.last == nil {
 		return view{}, nil, db.failure
 	}
 	db.readers.Add(1)
+	if db.last != nil {
+		return view{db.sealer, db.last}, db.readers.Done, nil
+	}
 	txn := db.badger.NewTransaction(false)
 	return view{db.sealer, txn}, func() { txn.Discard(); db.readers.Done() }, nil
 }
