@@ -35,8 +35,10 @@ type Metrics struct {
 type Sources struct {
 	Tokens *broker.Tokens
 	// Known reports whether a definition is in force for a provider.
-	Known   func(provider string) bool
-	Version string
+	Known func(provider string) bool
+	// Writable reports whether the store can be written now.
+	Writable func() bool
+	Version  string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -68,7 +70,16 @@ func New(s Sources) *Metrics {
 		ConstLabels: prometheus.Labels{"version": s.Version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, &stock{tokens: s.Tokens, label: m.label},
+	writable := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "invectd_store_writable",
+		Help: "1 if the store can be written, else 0: nothing is renewed then.",
+	}, func() float64 {
+		if s.Writable() {
+			return 1
+		}
+		return 0
+	})
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -17,7 +17,8 @@ import (
 func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 	return metrics.New(metrics.Sources{
 		Tokens: tokens, Version: "v1",
-		Known: func(provider string) bool { return provider == "google" },
+		Known:    func(provider string) bool { return provider == "google" },
+		Writable: func() bool { return true },
 	})
 }
 
@@ -58,6 +59,7 @@ func TestMetrics(t *testing.T) {
 		`invectd_token_expiry_seconds_min{provider="google"} 99.`,
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
 		`invectd_build_info{version="v1"} 1`,
+		`invectd_store_writable 1`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)

@@ -53,7 +53,11 @@ func (db *DB) runHealer() {
 			return
 		case <-db.failing:
 		}
-		db.log.Error("the store cannot be written", "err", db.failed())
+		failure := db.failed()
+		if failure == nil { // it is back from what was said before
+			continue
+		}
+		db.log.Error("the store cannot be written", "err", failure)
 		began, pause := time.Now(), healSoon
 		for err := db.heal(); err != nil; err = db.heal() {
 			db.log.Debug("the store is not back yet", "err", err, "next", pause)
@@ -72,9 +76,6 @@ func (db *DB) runHealer() {
 // the disk does not is gone then; a write that failed is either there as a whole
 // or not at all, and whoever asked for it has to read it back.
 func (db *DB) heal() error {
-	if db.failed() == nil {
-		return nil
-	}
 	if err := db.probe(); err != nil {
 		return err
 	}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/invectd/invectd/broker"
@@ -78,4 +81,21 @@ func preallocateFile(path string) error {
 		return nil
 	}
 	return err
+}
+
+// untrimmed is how Badger, opened to be read, refuses a log that a process which
+// was killed has not cut off where its entries end.
+var untrimmed = regexp.MustCompile(`while opening fid: (\d+)\b.*\bend offset: (\d+) < size: \d+`)
+
+// trimLog cuts such a log off as Badger would if it were opened to be written,
+// which a full disk does not allow, and reports whether it did. It takes no space
+// and gives some back.
+func trimLog(records string, err error) bool {
+	match := untrimmed.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " ")) // Badger does not wrap
+	if match == nil {
+		return false
+	}
+	number, _ := strconv.Atoi(match[1]) // digits
+	end, err := strconv.ParseInt(match[2], 10, 64)
+	return err == nil && os.Truncate(filepath.Join(records, fmt.Sprintf("%05d.mem", number)), end) == nil
 }

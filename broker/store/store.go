@@ -115,7 +115,7 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	}
 	if db.opened, db.root, err = db.openRecords(full != nil); err != nil {
 		if full != nil {
-			return nil, fmt.Errorf("%w; before that it cannot be read either: %w", full, err)
+			return nil, fmt.Errorf("%w; before that it cannot be read either (%w)", full, err)
 		}
 		return nil, err
 	}
@@ -138,7 +138,11 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	if err != nil {
 		return nil, root{}, err
 	}
-	bdb, err := openBadger(badgerOptions(db.records(), db.sealer.keys(), db.log).WithReadOnly(readOnly))
+	options := badgerOptions(db.records(), db.sealer.keys(), db.log).WithReadOnly(readOnly)
+	bdb, err := openBadger(options)
+	for err != nil && readOnly && trimLog(db.records(), err) {
+		bdb, err = openBadger(options)
+	}
 	if err != nil {
 		return nil, root{}, errors.Join(err, head.close())
 	}

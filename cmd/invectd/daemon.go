@@ -86,7 +86,10 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		return err == nil
 	}
 	tokens := broker.NewTokens()
-	meters := metrics.New(metrics.Sources{Tokens: tokens, Known: known, Version: version()})
+	meters := metrics.New(metrics.Sources{
+		Tokens: tokens, Known: known, Version: version(),
+		Writable: func() bool { return db.Writable(context.Background()) == nil },
+	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
 	d.refresher, err = refresher.New(refresher.Config{
