@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/invectd/invectd/broker"
@@ -46,4 +47,14 @@ func (e *DamagedError) Is(target error) bool { return target == broker.ErrStoreU
 
 func damaged(at place, err error) *DamagedError {
 	return &DamagedError{Records: []Damage{{at.kind.String(), at.id, err}}}
+}
+
+// add takes over what another names, once.
+func (e *DamagedError) add(other *DamagedError) {
+	for _, d := range other.Records {
+		known := slices.ContainsFunc(e.Records, func(k Damage) bool { return k.Kind == d.Kind && k.ID == d.ID })
+		if !known {
+			e.Records = append(e.Records, d)
+		}
+	}
 }

@@ -8,12 +8,27 @@ import (
 )
 
 // verify compares what is there with what the root record accounts for, and
-// returns that account. It looks at envelopes only: a record whose content was
-// altered is found when it is opened.
+// returns that account.
 func (o *opened) verify(s *sealer) (root, error) {
 	txn := o.badger.NewTransaction(false)
 	defer txn.Discard()
-	v := view{s, txn}
+	want, err := view{s, txn}.verify()
+	if err != nil {
+		return root{}, err
+	}
+	commits, err := o.head.read()
+	if err != nil {
+		return root{}, err
+	}
+	if commits > want.commits {
+		return root{}, &DamagedError{Detail: fmt.Sprintf("the last %d commits are lost, since the end of Badger's log is", commits-want.commits)}
+	}
+	return want, nil
+}
+
+// verify looks at envelopes only: a record whose content was altered is found
+// when it is opened.
+func (v view) verify() (root, error) {
 	r, plaintext, err := v.get(place{kind: kindRoot})
 	if errors.Is(err, broker.ErrNotFound) {
 		return root{}, &DamagedError{Detail: "the root record is lost"}
@@ -24,13 +39,6 @@ func (o *opened) verify(s *sealer) (root, error) {
 	want, err := decodeRoot(r, plaintext)
 	if err != nil {
 		return root{}, damaged(r.place, err)
-	}
-	commits, err := o.head.read()
-	if err != nil {
-		return root{}, err
-	}
-	if commits > want.commits {
-		return root{}, &DamagedError{Detail: fmt.Sprintf("the last %d commits are lost, since the end of Badger's log is", commits-want.commits)}
 	}
 	found, intact := v.account()
 	if intact && found.count == want.count && found.sum == want.sum {
