@@ -10,6 +10,7 @@ import (
 // Parts are what a [Broker] is made of. All are needed, but for Trace.
 type Parts struct {
 	Store       Store
+	Backups     Backups // of the store
 	Definitions Definitions
 	Server      AuthorizationServer
 	Refresher   Refresher

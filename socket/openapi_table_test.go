@@ -263,6 +263,7 @@ var exercises = map[string]exercise{
 		{502, "", request{}, storeFails},
 	}},
 
+	"POST /admin/backup": {request{}, 200, false, []trial{storeIsOff}},
 	"GET /events": {request{headers: []string{"Last-Event-ID", "0"}}, 200, false, []trial{
 		{400, "invalid_request", request{headers: []string{"Last-Event-ID", "soon"}}, nil},
 	}},

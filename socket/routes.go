@@ -42,6 +42,7 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
+		"/admin/backup": {"POST": s.backup},
 		"/events":       {"GET": s.events},
 		"/status":       {"GET": s.status},
 		"/version":      {"GET": s.version},

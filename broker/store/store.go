@@ -22,9 +22,14 @@ type Config struct {
 	Dir string
 	// Key opens the keyring, or a new one is made with it.
 	Key Key
+	// Existing makes it an error, [ErrNoStore], if there is no store yet.
+	Existing bool
 	// Log hears of openings, and of Badger's complaints. Optional.
 	Log *slog.Logger
 }
+
+// ErrNoStore says that nothing was ever stored in a folder.
+var ErrNoStore = errors.New("there is no store")
 
 var errClosed = fmt.Errorf("%w: it is closed", broker.ErrStoreUnavailable)
 
@@ -70,8 +75,12 @@ func Open(config Config) (*DB, error) {
 	if config.Key.reveal == nil {
 		return nil, fmt.Errorf("no encryption key was given; %s", newKeyHint)
 	}
-	if _, _, err := inspect(config.Dir, config.Key); err != nil {
+	ring, _, err := inspect(config.Dir, config.Key)
+	if err != nil {
 		return nil, err
+	}
+	if ring == nil && config.Existing {
+		return nil, ErrNoStore
 	}
 	lock, err := lockFolder(config.Dir)
 	if err != nil {

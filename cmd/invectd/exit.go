@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/invectd/invectd/broker/store"
 	"github.com/invectd/invectd/socket/client"
 )
 
@@ -67,6 +68,9 @@ func report(w io.Writer, command string, err error) {
 func nextSteps(command string, err error) []string {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return []string{"see: " + command + " --help"}
+	}
+	if _, ok := errors.AsType[*store.DamagedError](err); ok {
+		return mendSteps()
 	}
 	e, ok := errors.AsType[*client.Error](err)
 	if !ok {

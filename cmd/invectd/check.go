@@ -1,0 +1,68 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/invectd/invectd/broker/store"
+)
+
+func newCheckCommand(p program) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Verify the keyring and every record of the store",
+		Long: `Verify the keyring and every record of the store, while the daemon is stopped.
+What is damaged is named, and what to do about it. The encryption key is given as
+to "invectd serve".`,
+		Example: `  systemctl stop invectd
+  invectd check --data-dir /var/lib/invectd`,
+		Args: cobra.NoArgs,
+	}
+	dataDir := addDataDirFlag(p, cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := harden(); err != nil {
+			return err
+		}
+		key, err := takeKey(p.getenv)
+		if err != nil {
+			return err
+		}
+		db, err := store.Open(store.Config{Dir: *dataDir, Key: key, Existing: true, Log: warnings(p)})
+		if err != nil {
+			return fmt.Errorf("opening the store in %s: %w", *dataDir, err)
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		found, err := db.Check(cmd.Context())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "the store in %s is whole: %d records after %d commits\n", *dataDir, found.Records, found.Commits)
+		return err
+	}
+	return cmd
+}
+
+// addDataDirFlag adds --data-dir to a command that works without the daemon.
+func addDataDirFlag(p program, f *pflag.FlagSet) *string {
+	place := cmp.Or(p.getenv(variable("data-dir")), defaultDataDir(p.getenv))
+	return f.String("data-dir", place, "`DIR` of the encrypted store")
+}
+
+// warnings shows what a person has to know, and not how it is done.
+func warnings(p program) *slog.Logger {
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// mendSteps tell what to do about a damaged store.
+func mendSteps() []string {
+	return []string{
+		"stop the daemon, and keep a copy of the folder as it is",
+		"put the last backup in its place: move all but the file \"head\" out of the folder, then invectd restore FILE --data-dir DIR",
+		"verify it with: invectd check --data-dir DIR",
+	}
+}
