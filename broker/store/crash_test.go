@@ -2,11 +2,14 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -20,6 +23,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	syncWrites = os.Getenv(unsynced) == ""
 	for variable, run := range map[string]func(dir string) error{crashDir: writeUntilKilled, readDir: readAll} {
 		dir := os.Getenv(variable)
 		if dir == "" {
@@ -70,13 +74,10 @@ func crashID(n int) broker.ID { return broker.ID(fmt.Sprint("counter-", n)) }
 
 // SIGKILL at any moment loses no acknowledged write, and the next start works.
 func TestKill(t *testing.T) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 1
-	}
+	rounds := killRounds(t)
 	dir := t.TempDir()
 	for round := range rounds {
-		acknowledged := killAfter(t, dir, 50+150*round)
+		acknowledged := killAfter(t, dir, 50+rand.IntN(600))
 		db := open(t, dir)
 		for n, want := range acknowledged {
 			c, err := db.Get(t.Context(), crashID(n))
@@ -86,6 +87,20 @@ func TestKill(t *testing.T) {
 		}
 		closeStore(t, db)
 	}
+}
+
+// killRounds is 10 unless the variable KILL_ROUNDS says how many.
+func killRounds(t *testing.T) int {
+	t.Helper()
+	if testing.Short() {
+		return 1
+	}
+	text := cmp.Or(os.Getenv("KILL_ROUNDS"), "10")
+	rounds, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("KILL_ROUNDS: %v", err)
+	}
+	return rounds
 }
 
 // killAfter kills a writing child once that many writes were acknowledged, and

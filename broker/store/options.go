@@ -16,13 +16,16 @@ const memTableSize = 8 << 20
 // blockSize is that of a table's blocks, which are read and checked as one.
 const blockSize = 4 << 10
 
+// syncWrites is off only in the test that shows what is lost without it.
+var syncWrites = true
+
 // badgerOptions fits Badger, made for servers, to a sidecar. Both caches must
 // not be zero: with encryption Badger panics without the first, at once, and
 // without the second, later.
 func badgerOptions(folder string, keys *rootKeys, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(folder).
 		WithEncryptionKey(keys.Badger). // a veil over kinds, sizes and ids
-		WithSyncWrites(true).
+		WithSyncWrites(syncWrites).
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false). // one committer
 		WithMetricsEnabled(false).
