@@ -9,7 +9,8 @@ import (
 // A Store keeps records durably. All methods may be called concurrently. A
 // write that returned nil survives a power cut; one that returned an error
 // changed nothing that is ever visible. Where the store cannot be read or
-// written the error wraps [ErrStoreUnavailable].
+// written the error wraps [ErrStoreUnavailable]; whether such a write was made is
+// unknown until the store is [Store.Writable] again, and then to be read back.
 type Store interface {
 	// Summaries yields the summary of every credential, in no order.
 	Summaries(ctx context.Context) iter.Seq2[Summary, error]

@@ -16,7 +16,7 @@ import (
 // failing is a store whose commits reach Badger and then report an error, as
 // when the disk did not confirm them. It stays so until the returned function is
 // called.
-func failing(t *testing.T) (db *DB, cause error, mend func()) {
+func failing(t *testing.T) (db *DB, mend func(), cause error) {
 	t.Helper()
 	dir := t.TempDir()
 	db = open(t, dir)
@@ -29,12 +29,13 @@ func failing(t *testing.T) (db *DB, cause error, mend func()) {
 	if err := os.MkdirAll(filepath.Join(dir, probeFile, "full"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return db, cause, func() {
+	mend = func() {
 		db.commitTxn = (*badger.Txn).Commit // the committer is idle
 		if err := os.RemoveAll(filepath.Join(dir, probeFile)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return db, mend, cause
 }
 
 func rename(c *broker.Credential) error { c.Name = "never acknowledged"; return nil }
@@ -54,7 +55,7 @@ func waitWritable(t *testing.T, db *DB) {
 // After a failed commit Badger's memory holds what the disk may not: nothing is
 // written any more, and what is read is what was acknowledged.
 func TestFailedCommit(t *testing.T) {
-	db, cause, mend := failing(t)
+	db, mend, cause := failing(t)
 	ctx := t.Context()
 	if _, err := db.Update(ctx, "one", rename); !errors.Is(err, broker.ErrStoreUnavailable) || !errors.Is(err, cause) {
 		t.Fatalf("Update = %v, want ErrStoreUnavailable and the cause", err)
@@ -98,7 +99,7 @@ func TestFailedCommit(t *testing.T) {
 
 // A write that failed and did not reach the disk is nowhere afterwards.
 func TestFailedCommitThatIsLost(t *testing.T) {
-	db, cause, mend := failing(t)
+	db, mend, cause := failing(t)
 	db.commitTxn = func(*badger.Txn) error { return cause }
 	if _, err := db.Update(t.Context(), "one", rename); !errors.Is(err, cause) {
 		t.Fatalf("Update = %v, want the cause", err)
@@ -130,7 +131,7 @@ func TestFailedHead(t *testing.T) {
 
 // A store that failed is closed without waiting for its disk, and loses nothing.
 func TestCloseAfterAFailedCommit(t *testing.T) {
-	db, cause, mend := failing(t)
+	db, mend, cause := failing(t)
 	if _, err := db.Update(t.Context(), "one", rename); !errors.Is(err, cause) {
 		t.Fatalf("Update = %v, want the cause", err)
 	}

@@ -16,7 +16,7 @@ import (
 // All that were to be committed together learn of the failure, the refused too:
 // their refusal may rest on a write that was lost.
 func TestFailedCommitFailsTheBatch(t *testing.T) {
-	db, cause, _ := failing(t)
+	db, _, cause := failing(t)
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
