@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
@@ -33,6 +34,7 @@ type daemonConfig struct {
 	ReturnOrigins []string         // where a returnUrl may point, as scheme://host[:port] in lower case
 	MetricsAddr   string           // TCP, or off
 	CallbackAddr  string           // TCP, or off
+	Backups       backupSchedule
 	Key           store.Key
 }
 
@@ -47,6 +49,8 @@ type settings struct {
 	returnOrigins  []string
 	metrics        string
 	callback       string
+	backupDir      string
+	backupEvery    time.Duration
 }
 
 func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
@@ -58,6 +62,8 @@ func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
 	f.StringSliceVar(&s.returnOrigins, "return-origins", nil, "`ORIGIN`s where a returnUrl may point")
 	f.StringVar(&s.metrics, "metrics", "127.0.0.1:9464", "TCP `ADDR` of /metrics, /healthz and /readyz, or off")
+	f.StringVar(&s.backupDir, "backup-dir", "", "`DIR` to back the store up to by itself; the last 7 are kept")
+	f.DurationVar(&s.backupEvery, "backup-every", 24*time.Hour, "how often to back it up, a minute at least")
 	f.StringVar(&s.callback, "callback", "127.0.0.1:8765", "TCP `ADDR` of the OAuth2 callback, or off")
 }
 
@@ -172,9 +178,13 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 	if err != nil || mode > 0o777 {
 		return daemonConfig{}, fmt.Errorf("--socket-mode %q: give octal permission bits, such as 0660", s.socketMode)
 	}
+	if s.backupEvery < time.Minute {
+		return daemonConfig{}, fmt.Errorf("--backup-every %s: give a minute or more, such as 24h", s.backupEvery)
+	}
 	c := daemonConfig{
 		Socket: s.socket, SocketMode: fs.FileMode(mode), DataDir: s.dataDir, ProvidersDir: s.providersDir,
 		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
+		Backups: backupSchedule{s.backupDir, s.backupEvery},
 	}
 	if c.ProvidersDir == "" {
 		c.ProvidersDir = filepath.Join(c.DataDir, "providers")

@@ -51,6 +51,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
+	g.Go(func() error { return c.Backups.run(ctx, db, log) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.metrics != nil {
 		g.Go(func() error { return d.server.Serve(ctx, open.metrics, d.server.MetricsHandler()) })
