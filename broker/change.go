@@ -130,6 +130,9 @@ func checkConfig(t AuthType, config Config) error {
 			return invalid("config."+key, "has control characters, such as a line end, which no request header can carry")
 		}
 	}
+	if err := checkHeaders(config); err != nil {
+		return err
+	}
 	if t != AuthOAuth2 {
 		return nil
 	}
@@ -141,14 +144,34 @@ func checkConfig(t AuthType, config Config) error {
 	return nil
 }
 
+// checkHeaders refuses what would end a request header early and begin another.
+func checkHeaders(config Config) error {
+	if name := config.Text(KeyParamName); name != "" && !isHeaderName(name) {
+		return invalid("config."+KeyParamName, "has characters that no header name has")
+	}
+	for name, value := range config.Texts(KeyHeaders) {
+		if name != "" && !isHeaderName(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			return invalid("config."+KeyHeaders, "one of them has characters that no header has, such as a line end")
+		}
+	}
+	return nil
+}
+
+// isHeaderName reports whether name is a token of RFC 9110, section 5.6.2.
+func isHeaderName(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
 // configTime reads an RFC 3339 time; zero where there is none.
 func configTime(config Config, key string) (time.Time, error) {
 	if value, ok := config.raw()[key]; !ok || value == "" {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, config.Text(key))
-	if err != nil {
+	if at = at.UTC(); err != nil || at.Year() < 1970 || at.Year() > 9999 {
 		return time.Time{}, invalid("config."+key, "give a time as RFC 3339 has it, like 2026-11-23T15:04:05Z")
 	}
-	return at.UTC(), nil
+	return at, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"net/url"
@@ -223,19 +224,19 @@ func readKey(getenv func(string) string) (store.Key, error) {
 		found(keyVariable, text)
 	}
 	if path := getenv(keyFileVariable); path != "" {
-		data, err := os.ReadFile(path)
+		text, err := readKeyFile(path)
 		if err != nil {
 			return store.Key{}, fmt.Errorf("reading %s: %w", keyFileVariable, err)
 		}
-		found(keyFileVariable, string(data))
+		found(keyFileVariable, text)
 	}
 	if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		data, err := os.ReadFile(filepath.Join(dir, keyCredential))
+		text, err := readKeyFile(filepath.Join(dir, keyCredential))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return store.Key{}, fmt.Errorf("reading the systemd credential: %w", err)
 		}
 		if err == nil {
-			found("the systemd credential "+keyCredential, string(data))
+			found("the systemd credential "+keyCredential, text)
 		}
 	}
 	switch len(texts) {
@@ -249,4 +250,15 @@ func readKey(getenv func(string) string) (store.Key, error) {
 		return key, nil
 	}
 	return store.Key{}, fmt.Errorf("the encryption key is given twice, by %s: keep one", strings.Join(places, " and by "))
+}
+
+// readKeyFile reads no more of a file than a key can have.
+func readKeyFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 4096))
+	return string(data), err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -129,8 +130,11 @@ func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, log *slo
 	if err != nil {
 		return nil, err
 	}
+	// A file that is broken takes no other provider down with it.
 	if err := registry.LoadDir(c.ProvidersDir); err != nil {
-		return nil, err
+		for line := range strings.Lines(err.Error()) {
+			log.Error("a provider definition is not in force", "error", strings.TrimSpace(line))
+		}
 	}
 	return registry, registry.Load(ctx)
 }

@@ -58,9 +58,9 @@ func exitCode(err error) int {
 
 // report tells a person what went wrong, and below it what to do next.
 func report(w io.Writer, command string, err error) {
-	fmt.Fprintf(w, "invectd: %v\n", err)
+	fmt.Fprintf(w, "invectd: %s\n", printable(err.Error()))
 	for _, line := range nextSteps(command, err) {
-		fmt.Fprintf(w, "  %s\n", line)
+		fmt.Fprintf(w, "  %s\n", printable(line))
 	}
 }
 
