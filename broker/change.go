@@ -46,6 +46,9 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 		}
 		c.Name = *p.Name
 	}
+	if p.Type != nil && *p.Type == "" {
+		return invalid("type", "must not be empty")
+	}
 	replace(&c.Type, p.Type)
 	replace(&c.Description, p.Description)
 	replace(&c.IsActive, p.IsActive)
@@ -87,6 +90,9 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 	newGrant := !config.Secret(KeyRefreshToken).Equal(c.Config.Secret(KeyRefreshToken))
 	newClient := !config.Secret(KeyClientSecret).Equal(c.Config.Secret(KeyClientSecret)) ||
 		config.Text(KeyClientID) != c.Config.Text(KeyClientID)
+	if !expiresAt.IsZero() {
+		config = config.With(KeyExpiresAt, expiresAt.Format(time.RFC3339))
+	}
 	c.Config, c.ExpiresAt, c.UpdatedAt = config, expiresAt, now
 	c.Renewable = c.renewable()
 
@@ -124,6 +130,9 @@ func checkConfig(t AuthType, config Config) error {
 		if config.Text(key) == "" {
 			return invalid("config."+key, "a credential of type %s needs it", t)
 		}
+	}
+	if t == AuthBasic && strings.Contains(config.Text(KeyUsername), ":") {
+		return invalid("config."+KeyUsername, "must not have a colon (RFC 7617, section 2)")
 	}
 	for _, key := range []string{KeyAccessToken, KeyRefreshToken, KeyAPIKey, KeyToken} {
 		if secret := config.Text(key); strings.ContainsFunc(secret, unicode.IsControl) {

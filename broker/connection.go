@@ -20,9 +20,14 @@ func (k Connections) For(ctx context.Context, c *Credential) (Connection, error)
 	if err != nil {
 		return Connection{}, fmt.Errorf("credential %q: %w", c.Name, err)
 	}
-	inputs := c.Config.Texts(KeyInputs)
-	for name, value := range c.Config.Texts(KeyCaptured) {
-		if _, given := inputs[name]; !given {
+	// What the definition no longer knows does not matter any more.
+	inputs := c.Config.Texts(KeyCaptured)
+	maps.DeleteFunc(inputs, func(name, _ string) bool {
+		_, known := definition.TokenResponse.Capture[name]
+		return !known
+	})
+	for name, value := range c.Config.Texts(KeyInputs) {
+		if _, known := definition.Inputs[name]; known {
 			inputs[name] = value
 		}
 	}
@@ -53,7 +58,7 @@ func (k Connections) connect(ctx context.Context, d Definition, client Client, i
 		inputs = all
 	}
 	if client.ID == "" {
-		return Connection{}, invalid("clientId", "%s has no registered app: give clientId and clientSecret, or register them with PUT /credentials/oauth2/apps/%s", d.ID, d.ID)
+		return Connection{}, invalid("clientId", "%s has no registered app: give clientId and clientSecret, or register them: invectd apps set %s, PUT /credentials/oauth2/apps/%s", d.ID, d.ID, d.ID)
 	}
 	complete, err := d.completeInputs(inputs)
 	if err != nil {

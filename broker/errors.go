@@ -108,20 +108,27 @@ type ProviderError struct {
 }
 
 func (e *ProviderError) Error() string {
-	what := "could not be reached"
+	who := e.Op + " at " + e.Provider + ":"
+	if e.Host != "" {
+		who += " " + e.Host
+	}
+	answered := "answered"
+	if e.Status != 0 {
+		answered += fmt.Sprintf(" %d", e.Status)
+	}
 	switch {
 	case e.Code != "":
-		what = fmt.Sprintf("answered %d %s", e.Status, e.Code)
+		return who + " " + answered + " " + e.Code
 	case e.Timeout:
-		what = "did not answer in time"
+		return who + " did not answer in time"
 	case e.Status != 0 && e.Err != nil:
-		what = fmt.Sprintf("answered %d: %v", e.Status, e.Err)
-	case e.Status != 0:
-		what = fmt.Sprintf("answered %d", e.Status)
+		return fmt.Sprintf("%s %s: %v", who, answered, e.Err)
+	case e.Sent == SentAnswered:
+		return who + " " + answered + " with an error"
 	case e.Err != nil:
-		what = "could not be reached: " + e.Err.Error()
+		return fmt.Sprintf("%s could not be reached: %v", who, e.Err)
 	}
-	return fmt.Sprintf("%s at %s: %s %s", e.Op, e.Provider, e.Host, what)
+	return who + " could not be reached"
 }
 
 func (e *ProviderError) Unwrap() error { return e.Err }

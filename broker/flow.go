@@ -65,6 +65,9 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 
 // authorizeStart decides, and reads the credential that is to be reconnected.
 func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequest) (*Credential, error) {
+	if r.ExistingCredentialID == "" && r.ProviderID == "" {
+		return nil, invalid("providerId", "say which provider to connect to")
+	}
 	if r.ExistingCredentialID == "" {
 		return nil, b.authorize(caller, VerbConnect, "", r.ProviderID)
 	}

@@ -253,7 +253,7 @@ func (f *flight) publish(ctx context.Context, c *broker.Credential) (broker.Toke
 	token, _ := c.Token()
 	if !token.ExpiresAt.IsZero() && !token.ExpiresAt.After(token.IssuedAt) { // asking again would bring another one
 		return broker.Token{}, f.fail(ctx, c, &broker.ProviderError{
-			Op: "refresh", Provider: c.Provider, Host: "its token endpoint", Sent: broker.SentAnswered,
+			Op: "refresh", Provider: c.Provider, Sent: broker.SentAnswered,
 			Status: http.StatusOK, Err: errDeadOnArrival,
 		})
 	}

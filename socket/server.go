@@ -160,9 +160,8 @@ func (s *Server) recovered(w http.ResponseWriter) {
 }
 
 // Serve answers the connections that ln accepts, with one of the server's
-// handlers, until ctx ends. Then it closes ln, refuses what is asked on open
-// connections, and blocks until the requests in flight are answered, for half a
-// minute at most.
+// handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
+// the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
@@ -194,17 +193,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 func (s *Server) stop(server *http.Server, ln net.Listener) error {
 	limit, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	// Until the requests in flight have ended, new ones are told that the daemon
+	// stops: that says more than a connection that is refused.
 	s.drain()
-	err := ln.Close()
 	server.SetKeepAlivesEnabled(false)
 	select {
 	case <-s.drained:
-		// What is left are refusals, and connections that have not said a word.
-		last, cancel := context.WithTimeout(limit, lastWords)
-		defer cancel()
-		_ = server.Shutdown(last)
 	case <-limit.Done():
 		s.Log.Warn("requests were cut off, since they did not end in time", "listener", ln.Addr().String())
+	}
+	err := ln.Close()
+	// What is left are refusals, and connections that have not said a word.
+	last, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if limit.Err() == nil {
+		_ = server.Shutdown(last)
 	}
 	return errors.Join(err, server.Close())
 }

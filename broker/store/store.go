@@ -176,6 +176,9 @@ func findRecords(dir string) error {
 }
 
 func openBadger(folder string, keys *rootKeys, log *slog.Logger) (*badger.DB, error) {
+	if err := removeEmptyLogs(folder); err != nil {
+		return nil, err
+	}
 	bdb, err := badger.Open(badgerOptions(folder, keys, log))
 	if err != nil {
 		return nil, &DamagedError{Detail: fmt.Sprintf("%s cannot be opened: %v", folder, err)}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -185,6 +186,9 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		if err != nil {
 			return daemonConfig{}, fmt.Errorf("--allow-addresses %q: give a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", text)
 		}
+		if !isPrivate(prefix) {
+			return daemonConfig{}, fmt.Errorf("--allow-addresses %q: give only loopback and private addresses; public ones need no leave, and are spoken with over https: alone", text)
+		}
 		c.Addresses = append(c.Addresses, prefix.Masked())
 	}
 	for _, text := range s.returnOrigins {
@@ -195,6 +199,21 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		c.ReturnOrigins = append(c.ReturnOrigins, origin)
 	}
 	return c, nil
+}
+
+// private are the addresses that --allow-addresses may name some of: loopback
+// (RFC 1122, RFC 4291), private (RFC 1918), shared (RFC 6598) and unique local
+// (RFC 4193). Link-local is not among them, since clouds keep secrets there.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+func isPrivate(p netip.Prefix) bool {
+	return slices.ContainsFunc(private, func(all netip.Prefix) bool {
+		return all.Bits() <= p.Bits() && all.Contains(p.Addr())
+	})
 }
 
 // parseOrigin returns scheme://host[:port] in lower case.

@@ -61,6 +61,9 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	}
 	log.Info("ready", "listeners", d.addresses, "credentials", d.credentials, "version", version())
 	ready(ctx, d.addresses)
+	defer context.AfterFunc(ctx, func() {
+		log.Info("stopping; what is in flight ends first, within half a minute", "cause", context.Cause(ctx))
+	})()
 	err = g.Wait()
 	log.Info("stopped", "cause", context.Cause(ctx))
 	return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"strings"
 
 	"github.com/invectd/invectd/socket/client"
@@ -52,6 +54,9 @@ func exitCode(err error) int {
 		if code, ok := exitCodes[e.Code]; ok {
 			return code
 		}
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" && errors.Is(dial, fs.ErrPermission) {
+		return exitDenied
 	}
 	return exitError
 }
