@@ -46,6 +46,9 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 		}
 		c.Name = *p.Name
 	}
+	if p.Type != nil && *p.Type == "" {
+		return invalid("type", "must not be empty")
+	}
 	replace(&c.Type, p.Type)
 	replace(&c.Description, p.Description)
 	replace(&c.IsActive, p.IsActive)
@@ -87,6 +90,9 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 	newGrant := !config.Secret(KeyRefreshToken).Equal(c.Config.Secret(KeyRefreshToken))
 	newClient := !config.Secret(KeyClientSecret).Equal(c.Config.Secret(KeyClientSecret)) ||
 		config.Text(KeyClientID) != c.Config.Text(KeyClientID)
+	if !expiresAt.IsZero() {
+		config = config.With(KeyExpiresAt, expiresAt.Format(time.RFC3339))
+	}
 	c.Config, c.ExpiresAt, c.UpdatedAt = config, expiresAt, now
 	c.Renewable = c.renewable()
 
@@ -125,10 +131,16 @@ func checkConfig(t AuthType, config Config) error {
 			return invalid("config."+key, "a credential of type %s needs it", t)
 		}
 	}
+	if t == AuthBasic && strings.Contains(config.Text(KeyUsername), ":") {
+		return invalid("config."+KeyUsername, "must not have a colon (RFC 7617, section 2)")
+	}
 	for _, key := range []string{KeyAccessToken, KeyRefreshToken, KeyAPIKey, KeyToken} {
 		if secret := config.Text(key); strings.ContainsFunc(secret, unicode.IsControl) {
 			return invalid("config."+key, "has control characters, such as a line end, which no request header can carry")
 		}
+	}
+	if err := checkHeaders(config); err != nil {
+		return err
 	}
 	if t != AuthOAuth2 {
 		return nil
@@ -141,14 +153,34 @@ func checkConfig(t AuthType, config Config) error {
 	return nil
 }
 
+// checkHeaders refuses what would end a request header early and begin another.
+func checkHeaders(config Config) error {
+	if name := config.Text(KeyParamName); name != "" && !isHeaderName(name) {
+		return invalid("config."+KeyParamName, "has characters that no header name has")
+	}
+	for name, value := range config.Texts(KeyHeaders) {
+		if name != "" && !isHeaderName(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			return invalid("config."+KeyHeaders, "one of them has characters that no header has, such as a line end")
+		}
+	}
+	return nil
+}
+
+// isHeaderName reports whether name is a token of RFC 9110, section 5.6.2.
+func isHeaderName(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
 // configTime reads an RFC 3339 time; zero where there is none.
 func configTime(config Config, key string) (time.Time, error) {
 	if value, ok := config.raw()[key]; !ok || value == "" {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, config.Text(key))
-	if err != nil {
+	if at = at.UTC(); err != nil || at.Year() < 1970 || at.Year() > 9999 {
 		return time.Time{}, invalid("config."+key, "give a time as RFC 3339 has it, like 2026-11-23T15:04:05Z")
 	}
-	return at.UTC(), nil
+	return at, nil
 }

@@ -20,32 +20,45 @@ func (k Connections) For(ctx context.Context, c *Credential) (Connection, error)
 	if err != nil {
 		return Connection{}, fmt.Errorf("credential %q: %w", c.Name, err)
 	}
-	inputs := c.Config.Texts(KeyInputs)
-	for name, value := range c.Config.Texts(KeyCaptured) {
-		if _, given := inputs[name]; !given {
+	// What the definition no longer knows does not matter any more.
+	inputs := c.Config.Texts(KeyCaptured)
+	maps.DeleteFunc(inputs, func(name, _ string) bool {
+		_, known := definition.TokenResponse.Capture[name]
+		return !known
+	})
+	for name, value := range c.Config.Texts(KeyInputs) {
+		if _, known := definition.Inputs[name]; known {
 			inputs[name] = value
 		}
 	}
 	return k.connect(ctx, definition.Definition, clientOf(c.Config), inputs)
 }
 
-// connect completes a connection: the app's client where none is given, and the
-// defaults of inputs. With its client the app's inputs come first: an input can
-// choose a host, and it is the operator who says where the app's secret goes.
+// connect completes a connection: the app's client and inputs where none are
+// given, and the defaults of inputs. It is the operator who says to which host
+// the app's secret goes, so an input that chooses it freely has to be the app's.
 func (k Connections) connect(ctx context.Context, d Definition, client Client, inputs map[string]string) (Connection, error) {
 	app, err := k.Apps.App(ctx, d.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Connection{}, fmt.Errorf("reading the app of %s: %w", d.ID, err)
 	}
 	if client.ID == "" {
+		for _, name := range d.freeHosts() {
+			given := inputs[name]
+			if _, isInput := d.Inputs[name]; isInput && given != "" && given != app.Inputs[name] && given != d.Inputs[name].Default {
+				return Connection{}, invalid("inputs."+name, "chooses the host that the secret of the registered app is sent to, so it has to be registered with the app")
+			}
+		}
 		client = app.Client
-		own := map[string]string{}
-		maps.Copy(own, inputs)
-		maps.Copy(own, app.Inputs)
-		inputs = own
+		all := maps.Clone(app.Inputs)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, inputs)
+		inputs = all
 	}
 	if client.ID == "" {
-		return Connection{}, invalid("clientId", "%s has no registered app: give clientId and clientSecret, or register them with PUT /credentials/oauth2/apps/%s", d.ID, d.ID)
+		return Connection{}, invalid("clientId", "%s has no registered app: give clientId and clientSecret, or register them: invectd apps set %s, PUT /credentials/oauth2/apps/%s", d.ID, d.ID, d.ID)
 	}
 	complete, err := d.completeInputs(inputs)
 	if err != nil {

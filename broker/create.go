@@ -136,7 +136,13 @@ func (b *Broker) definitionOf(c *Credential) (Definition, error) {
 	return d.Definition, err
 }
 
+// reservedNames are paths of the API where a name could stand.
+var reservedNames = []string{".", "..", "expiring", "oauth2", "test-request"}
+
 func checkName(name string) error {
+	if slices.Contains(reservedNames, name) {
+		return invalid("name", "%q has a meaning of its own in the API; choose another", name)
+	}
 	if strings.TrimSpace(name) == "" || len(name) > 200 || strings.ContainsFunc(name, unicode.IsControl) {
 		return invalid("name", "give 1 to 200 characters, none of them control characters")
 	}
@@ -145,14 +151,14 @@ func checkName(name string) error {
 
 // create commits a new credential and makes it known.
 func (b *Broker) create(ctx context.Context, c Credential) (View, error) {
-	c, err := b.Store.Create(ctx, c)
+	stored, err := b.Store.Create(ctx, c)
 	if err != nil {
 		return View{}, fmt.Errorf("storing credential %q: %w", c.Name, err)
 	}
-	b.Tokens.Add(c)
-	b.Refresher.Schedule(c.Summary)
-	b.publish(EventCreated, c)
-	return b.view(c, time.Now()), nil
+	b.Tokens.Add(stored)
+	b.Refresher.Schedule(stored.Summary)
+	b.publish(EventCreated, stored)
+	return b.view(stored, time.Now()), nil
 }
 
 // update commits a change of a credential and makes it known.

@@ -173,6 +173,13 @@ func (c *Credential) Apply(answer TokenResponse, now time.Time) {
 	c.Renewable = c.renewable()
 }
 
+// Rotate takes over a refresh token alone: that which the provider gave for the
+// stored one while another access token was written.
+func (c *Credential) Rotate(refreshToken Secret) {
+	c.Config = c.Config.With(KeyRefreshToken, refreshToken.Reveal())
+	c.Intent = nil
+}
+
 // renewable reports whether the next token can be had without a person.
 func (c *Credential) renewable() bool {
 	return c.AuthType == AuthOAuth2 && c.Provider != "" &&

@@ -39,9 +39,10 @@ type Definition struct {
 	RefreshRequest TokenRequest       `json:"refreshRequest,omitzero"`
 	Refresh        RefreshPolicy      `json:"refresh,omitzero"`
 
-	RevocationURL          string `json:"revocationUrl,omitempty"`          // RFC 7009
-	IntrospectionURL       string `json:"introspectionUrl,omitempty"`       // RFC 7662
-	DeviceAuthorizationURL string `json:"deviceAuthorizationUrl,omitempty"` // RFC 8628
+	RevocationURL          string            `json:"revocationUrl,omitempty"` // RFC 7009
+	RevocationRequest      RevocationRequest `json:"revocationRequest,omitzero"`
+	IntrospectionURL       string            `json:"introspectionUrl,omitempty"`       // RFC 7662
+	DeviceAuthorizationURL string            `json:"deviceAuthorizationUrl,omitempty"` // RFC 8628
 
 	Identity *IdentityRequest `json:"identity,omitempty"` // what a test asks
 	Inputs   map[string]Input `json:"inputs,omitempty"`   // {name} in any URL or parameter
@@ -73,6 +74,10 @@ const (
 	ClientAuthNone    ClientAuthentication = "none"
 )
 
+// ClientAuthBearer authenticates a request by the token that it carries, and not
+// by the client. It is for [RevocationRequest] alone.
+const ClientAuthBearer ClientAuthentication = "bearer"
+
 // A TokenRequest says how a token request differs from RFC 6749.
 type TokenRequest struct {
 	URL     string             `json:"url,omitempty"`     // only in refreshRequest
@@ -81,6 +86,35 @@ type TokenRequest struct {
 	Params  map[string]*string `json:"params,omitempty"`  // added or replaced; null removes
 	Rename  map[string]string  `json:"rename,omitempty"`  // standard name to the vendor's
 }
+
+// A RevocationRequest says how the request to the revocation endpoint differs
+// from RFC 7009. Format, headers and names are those of the token request where
+// it is silent; the parameters are its own.
+type RevocationRequest struct {
+	Method  string             `json:"method,omitempty"` // POST (default) or DELETE
+	Format  string             `json:"format,omitempty"`
+	Headers map[string]string  `json:"headers,omitempty"`
+	Params  map[string]*string `json:"params,omitempty"`
+	Rename  map[string]string  `json:"rename,omitempty"`
+	// ClientAuthentication is client_secret_basic, client_secret_post, none or
+	// bearer; absent, that of the definition. With bearer the token is in the
+	// Authorization header, and neither it nor the client is a parameter.
+	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitempty"`
+	// Token is which of the tokens is revoked: access_token, refresh_token, or
+	// both, each by a request of its own. Absent, it is the refresh token, which
+	// ends the access tokens too (RFC 7009, section 2.1), else the access token.
+	Token string `json:"token,omitempty"`
+	// Gone are the error codes and the HTTP statuses of 4xx that mean that there
+	// is nothing left to revoke. The code invalid_token always does.
+	Gone []string `json:"gone,omitempty"`
+}
+
+// The values of [RevocationRequest.Token].
+const (
+	RevokeAccessToken  = "access_token"
+	RevokeRefreshToken = "refresh_token"
+	RevokeBoth         = "both"
+)
 
 // A TokenResponseShape says where the fields of a token answer lie. Each path
 // has dots between its steps; a list of paths is tried in turn.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ func (d *Definition) Check(allowed Addresses) error {
 	c.urls()
 	c.choices()
 	c.requests()
+	c.revocation()
 	c.response()
 	c.inputs()
 	if len(c.fields) == 0 {
@@ -82,6 +84,9 @@ func (c *definitionCheck) basics() {
 	}
 	if d.Issuer == "" && d.AuthorizationURL == "" && c.grants(GrantAuthorizationCode) {
 		c.bad("authorizationUrl", "give the authorization endpoint, or an issuer to discover it from")
+	}
+	for name, input := range d.Inputs {
+		c.text("inputs."+name+".label", input.Label)
 	}
 	for name := range d.AdditionalAuthParams {
 		if IsProtocolParam(name) {
@@ -144,6 +149,7 @@ func (c *definitionCheck) choice(path, value string, among ...string) {
 func (c *definitionCheck) requests() {
 	headers := map[string]map[string]string{
 		"tokenRequest.headers": c.d.TokenRequest.Headers, "refreshRequest.headers": c.d.RefreshRequest.Headers,
+		"revocationRequest.headers": c.d.RevocationRequest.Headers,
 	}
 	if c.d.Identity != nil {
 		headers["identity.headers"] = c.d.Identity.Headers
@@ -153,6 +159,29 @@ func (c *definitionCheck) requests() {
 			if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
 				c.bad(path, "%q is no header that HTTP allows, or its value has control characters", name)
 			}
+		}
+	}
+}
+
+// revocation checks that a revocation has somewhere to go, and cannot take an
+// outage for a success.
+func (c *definitionCheck) revocation() {
+	r := c.d.RevocationRequest
+	if !reflect.ValueOf(r).IsZero() && c.d.RevocationURL == "" && c.d.Issuer == "" {
+		c.bad("revocationUrl", "give the URL that revocationRequest is for")
+	}
+	c.choice("revocationRequest.method", r.Method, "POST", "DELETE")
+	c.choice("revocationRequest.format", r.Format, "form", "json", "query")
+	c.choice("revocationRequest.clientAuthentication", string(r.ClientAuthentication),
+		string(ClientSecretBasic), string(ClientSecretPost), string(ClientAuthNone), string(ClientAuthBearer))
+	c.choice("revocationRequest.token", r.Token, RevokeAccessToken, RevokeRefreshToken, RevokeBoth)
+	if r.ClientAuthentication == ClientAuthBearer && r.Token == "" {
+		c.bad("revocationRequest.token", "say which token authenticates, since few providers take a refresh token for that")
+	}
+	for _, sign := range r.Gone {
+		isStatus := len(sign) == 3 && strings.Trim(sign, "0123456789") == ""
+		if !printable(sign) || isStatus && (sign[0] != '4' || sign == "429") {
+			c.bad("revocationRequest.gone", "%q is no error code and no HTTP status that says so; give one like token_revoked or 404", sign)
 		}
 	}
 }
@@ -209,5 +238,5 @@ func IsProtocolParam(name string) bool {
 }
 
 func printable(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || unicode.IsControl(r) })
 }

@@ -252,6 +252,28 @@ func TestCheckFields(t *testing.T) {
 		{"identity by DELETE", func(d *broker.Definition) {
 			d.Identity = &broker.IdentityRequest{URL: "https://a.example/me", Method: "DELETE"}
 		}, "identity.method"},
+		{"revocation in full", func(d *broker.Definition) {
+			d.RevocationURL = "https://myservice.com/apps/{client_id}/{tenant}"
+			d.RevocationRequest = broker.RevocationRequest{
+				Method: "DELETE", Format: "json", Headers: map[string]string{"A": "b"}, Params: map[string]*string{"token_type_hint": nil},
+				Rename: map[string]string{"token": "access_token"}, ClientAuthentication: broker.ClientAuthBearer, Token: "both", Gone: []string{"404", "token_revoked"},
+			}
+		}, ""},
+		{"revocation at an issuer's endpoint", func(d *broker.Definition) {
+			d.Issuer, d.RevocationRequest.Method = "https://a.example", "DELETE"
+		}, ""},
+		{"revocation without a URL", func(d *broker.Definition) { d.RevocationRequest.Method = "POST" }, "revocationUrl"},
+		{"revocation by GET", revocation(broker.RevocationRequest{Method: "GET"}), "revocationRequest.method"},
+		{"revocation in XML", revocation(broker.RevocationRequest{Format: "xml"}), "revocationRequest.format"},
+		{"revocation header with a line break", revocation(broker.RevocationRequest{Headers: map[string]string{"A": "b\nC: d"}}), "revocationRequest.headers"},
+		{"revocation by certificate", revocation(broker.RevocationRequest{ClientAuthentication: broker.TLSClientAuth}), "revocationRequest.clientAuthentication"},
+		{"bearer without a token", revocation(broker.RevocationRequest{ClientAuthentication: broker.ClientAuthBearer}), "revocationRequest.token"},
+		{"unknown token", revocation(broker.RevocationRequest{Token: "id_token"}), "revocationRequest.token"},
+		{"gone for no reason", revocation(broker.RevocationRequest{Gone: []string{""}}), "revocationRequest.gone"},
+		{"gone at a success", revocation(broker.RevocationRequest{Gone: []string{"200"}}), "revocationRequest.gone"},
+		{"gone in an outage", revocation(broker.RevocationRequest{Gone: []string{"503"}}), "revocationRequest.gone"},
+		{"gone for too many requests", revocation(broker.RevocationRequest{Gone: []string{"429"}}), "revocationRequest.gone"},
+		{"bearer elsewhere", func(d *broker.Definition) { d.ClientAuthentication = broker.ClientAuthBearer }, "clientAuthentication"},
 		{"empty path", func(d *broker.Definition) { d.TokenResponse.AccessToken = broker.Paths{"a", ""} }, "tokenResponse.accessToken"},
 		{"success without a path", func(d *broker.Definition) { d.TokenResponse.Success = &broker.SuccessCheck{Equals: true} }, "tokenResponse.success.path"},
 		{"negative lifetime", func(d *broker.Definition) { d.TokenResponse.DefaultExpiresIn = -1 }, "tokenResponse.defaultExpiresIn"},
@@ -279,6 +301,13 @@ func TestCheckFields(t *testing.T) {
 				t.Errorf("Check() names %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// revocation returns a change that adds a revocation.
+func revocation(r broker.RevocationRequest) func(*broker.Definition) {
+	return func(d *broker.Definition) {
+		d.RevocationURL, d.RevocationRequest = "https://myservice.com/oauth/revoke", r
 	}
 }
 

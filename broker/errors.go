@@ -3,7 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
+	"slices"
 	"time"
 )
 
@@ -107,33 +108,42 @@ type ProviderError struct {
 }
 
 func (e *ProviderError) Error() string {
-	what := "could not be reached"
+	who := e.Op + " at " + e.Provider + ":"
+	if e.Host != "" {
+		who += " " + e.Host
+	}
+	answered := "answered"
+	if e.Status != 0 {
+		answered += fmt.Sprintf(" %d", e.Status)
+	}
 	switch {
 	case e.Code != "":
-		what = fmt.Sprintf("answered %d %s", e.Status, e.Code)
+		return who + " " + answered + " " + e.Code
 	case e.Timeout:
-		what = "did not answer in time"
+		return who + " did not answer in time"
 	case e.Status != 0 && e.Err != nil:
-		what = fmt.Sprintf("answered %d: %v", e.Status, e.Err)
-	case e.Status != 0:
-		what = fmt.Sprintf("answered %d", e.Status)
+		return fmt.Sprintf("%s %s: %v", who, answered, e.Err)
+	case e.Sent == SentAnswered:
+		return who + " " + answered + " with an error"
 	case e.Err != nil:
-		what = "could not be reached: " + e.Err.Error()
+		return fmt.Sprintf("%s could not be reached: %v", who, e.Err)
 	}
-	return fmt.Sprintf("%s at %s: %s %s", e.Op, e.Provider, e.Host, what)
+	return who + " could not be reached"
 }
 
 func (e *ProviderError) Unwrap() error { return e.Err }
 
-// CleanErrorCode returns an `error` value of a provider fit to be shown: only
-// the characters that RFC 6749, sections 4.1.2.1 and 5.2, allow there, and at
-// most 64 of them. A provider could put anything there.
-func CleanErrorCode(code string) string {
-	clean := strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&' {
-			return -1
-		}
-		return r
-	}, code)
-	return clean[:min(len(clean), 64)]
+// plainCode is what error codes look like: words joined by underscores, or a
+// short number.
+var plainCode = regexp.MustCompile(`^([a-z]+(_[a-z]+)*|[0-9]{1,8})$`)
+
+// PlainErrorCode returns an `error` value of a provider (RFC 6749, sections
+// 4.1.2.1 and 5.2) if it can be shown: one of known, or a short one that looks
+// like a code. For any other it returns "": a provider could put there what it
+// was sent, a secret among it.
+func PlainErrorCode(code string, known ...string) string {
+	if slices.Contains(known, code) || len(code) <= 40 && plainCode.MatchString(code) {
+		return code
+	}
+	return ""
 }

@@ -65,6 +65,9 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 
 // authorizeStart decides, and reads the credential that is to be reconnected.
 func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequest) (*Credential, error) {
+	if r.ExistingCredentialID == "" && r.ProviderID == "" {
+		return nil, invalid("providerId", "say which provider to connect to")
+	}
 	if r.ExistingCredentialID == "" {
 		return nil, b.authorize(caller, VerbConnect, "", r.ProviderID)
 	}
@@ -115,7 +118,9 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 	}
 	if existing != nil {
 		a.CredentialID = existing.ID
-		a.reuse(existing)
+		if err := a.reuse(existing); err != nil {
+			return Authorization{}, err
+		}
 		if r.Scopes == nil {
 			r.Scopes = existing.scopes()
 		}
@@ -138,13 +143,22 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 }
 
 // reuse takes the client and the inputs of a credential where none are given.
-func (a *Authorization) reuse(c *Credential) {
-	if a.Client.ID == "" {
-		a.Client = clientOf(c.Config)
-	}
+// Its client's secret goes to no other host than before.
+func (a *Authorization) reuse(c *Credential) error {
+	stored := c.Config.Texts(KeyInputs)
 	if a.Inputs == nil {
-		a.Inputs = c.Config.Texts(KeyInputs)
+		a.Inputs = stored
 	}
+	if a.Client.ID != "" {
+		return nil
+	}
+	a.Client = clientOf(c.Config)
+	for _, name := range a.Definition.freeHosts() {
+		if _, isInput := a.Definition.Inputs[name]; isInput && a.Client.ID != "" && a.Inputs[name] != stored[name] {
+			return invalid("inputs."+name, "chooses the host that the stored client secret is sent to: give clientId and clientSecret with it")
+		}
+	}
+	return nil
 }
 
 // scopes are those that a connection was made with, maybe none; nil if that is
@@ -294,7 +308,7 @@ func (a *Authorization) check(k Callback) error {
 	case k.Error == "access_denied":
 		return fmt.Errorf("the person or %s said no: %w", a.Definition.Name, ErrAccessDenied)
 	case k.Error != "":
-		return &ProviderError{Op: "authorize", Provider: a.Definition.ID, Sent: SentAnswered, Code: CleanErrorCode(k.Error)}
+		return &ProviderError{Op: "authorize", Provider: a.Definition.ID, Sent: SentAnswered, Code: PlainErrorCode(k.Error)}
 	case k.Code.Empty():
 		return invalid("code", "is missing")
 	}

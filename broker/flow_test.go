@@ -375,3 +375,53 @@ func TestOthersSeeNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestInputsSteerNoSecret: whoever may connect cannot have a stored client
+// secret sent to a host of their choice.
+func TestInputsSteerNoSecret(t *testing.T) {
+	p := &provider{}
+	b, _ := newBroker(t, p)
+	put := func(id, host string) {
+		t.Helper()
+		if _, err := b.PutProvider(t.Context(), self, broker.Definition{
+			ID: id, Name: id, AuthorizationURL: "https://acme.example/authorize", TokenURL: "https://" + host + "/token",
+			Inputs: map[string]broker.Input{"site": {Pattern: "[a-z]+"}},
+		}, true, false); err != nil {
+			t.Fatal(err)
+		}
+		app := broker.App{ProviderID: id, Client: broker.Client{ID: "app", Secret: broker.NewSecret("s")}, Inputs: map[string]string{"site": "ours"}}
+		if _, err := b.PutApp(t.Context(), self, app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("free", "{site}.test")
+	put("bare", "{site}:8443")
+	put("fixed", "{site}.acme.example")
+	for _, test := range []struct {
+		name  string
+		r     broker.StartRequest
+		taken bool
+	}{
+		{"the app's own host", broker.StartRequest{ProviderID: "free", Inputs: map[string]string{"site": "ours"}}, true},
+		{"the app's own host, not named", broker.StartRequest{ProviderID: "free"}, true},
+		{"another host with the app's secret", broker.StartRequest{ProviderID: "free", Inputs: map[string]string{"site": "evil"}}, false},
+		{"a bare host with the app's secret", broker.StartRequest{ProviderID: "bare", Inputs: map[string]string{"site": "evil"}}, false},
+		{"another host with one's own client", broker.StartRequest{ProviderID: "free", ClientID: "mine", Inputs: map[string]string{"site": "evil"}}, true},
+		{"another tenant of the same owner", broker.StartRequest{ProviderID: "fixed", Inputs: map[string]string{"site": "else"}}, true},
+	} {
+		if _, err := b.StartAuthorization(t.Context(), self, test.r); (err == nil) != test.taken {
+			t.Errorf("%s: %v, want taken %v", test.name, err, test.taken)
+		}
+	}
+
+	own := broker.StartRequest{ProviderID: "free", ClientID: "mine", ClientSecret: broker.NewSecret("cs"), CredentialName: "own", Inputs: map[string]string{"site": "first"}}
+	if _, err := b.CompleteRedirect(t.Context(), broker.Callback{State: start(t, b, own).State, Code: broker.NewSecret("c")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StartAuthorization(t.Context(), self, broker.StartRequest{ExistingCredentialID: "own"}); err != nil {
+		t.Errorf("reconnecting: %v", err)
+	}
+	if _, err := b.StartAuthorization(t.Context(), self, broker.StartRequest{ExistingCredentialID: "own", Inputs: map[string]string{"site": "evil"}}); err == nil {
+		t.Error("a stored client secret would be sent to another host")
+	}
+}

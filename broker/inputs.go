@@ -105,6 +105,28 @@ func isHostText(s string) bool {
 	})
 }
 
+// freeHosts are the inputs that choose freely whose host is spoken to: those in a
+// host with fewer than two fixed labels behind them. Of "{shop}.example.com" the
+// owner is known, of "{host}" and "{name}.com" whoever gives the input says it.
+func (d *Definition) freeHosts() []string {
+	urls := []string{d.TokenURL, d.RefreshRequest.URL, d.RevocationURL, d.IntrospectionURL, d.DeviceAuthorizationURL}
+	if d.Identity != nil {
+		urls = append(urls, d.Identity.URL)
+	}
+	var free []string
+	for _, template := range urls {
+		_, rest, _ := strings.Cut(template, "://")
+		host, _, _ := strings.Cut(rest, "/")
+		for _, match := range placeholder.FindAllStringSubmatchIndex(host, -1) {
+			fixed, _, _ := strings.Cut(placeholder.ReplaceAllString(host[match[1]:], ""), ":")
+			if strings.Count(fixed, ".") < 2 {
+				free = append(free, host[match[2]:match[3]])
+			}
+		}
+	}
+	return free
+}
+
 // completeInputs returns a value for each input of the definition: the given
 // one, else the default. Names that the definition does not
 // know are kept only if they are captured values, which it names too.

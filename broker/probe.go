@@ -18,6 +18,9 @@ func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) 
 	if err != nil {
 		return Test{}, err
 	}
+	if !s.IsActive {
+		return Test{Error: disabled(s).Error()}, nil
+	}
 	switch s.AuthType {
 	case AuthOAuth2:
 	case AuthAPIKey, AuthBearer, AuthBasic, AuthConnectionString:

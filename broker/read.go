@@ -273,7 +273,7 @@ func disabled(s Summary) error {
 }
 
 func noToken(s Summary) error {
-	return fmt.Errorf("credential %q is of type %s, which has no single token or header; use resolve: %w", s.Name, s.AuthType, ErrNoToken)
+	return fmt.Errorf("credential %q is of type %s, which has no single token; use header or resolve: %w", s.Name, s.AuthType, ErrNoToken)
 }
 
 func reauthorize(s Summary, reason string) error {

@@ -89,8 +89,9 @@ type AuthorizationServer interface {
 	Refresh(ctx context.Context, c Connection, refreshToken Secret) (TokenResponse, error)
 	// ClientCredentials asks for a token of the client's own (section 4.4).
 	ClientCredentials(ctx context.Context, c Connection, scopes []string) (TokenResponse, error)
-	// Revoke invalidates a token (RFC 7009); hint is "refresh_token" or
-	// "access_token". A token unknown to the provider is no error.
+	// Revoke invalidates a token (RFC 7009), as the definition's revocationRequest
+	// wants it; hint is "refresh_token" or "access_token". A token unknown to the
+	// provider is no error.
 	Revoke(ctx context.Context, c Connection, token Secret, hint string) error
 	// Identify asks the provider whose token it is.
 	Identify(ctx context.Context, c Connection, accessToken Secret) (Identity, error)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -28,6 +29,9 @@ func (r *Registry) LoadDir(dir string) error {
 		return nil
 	}
 	if err != nil {
+		return fmt.Errorf("reading provider definitions: %w", err)
+	}
+	if err := mayTrust(dir); err != nil {
 		return fmt.Errorf("reading provider definitions: %w", err)
 	}
 	r.changes.Lock()
@@ -81,12 +85,32 @@ func readFile(file string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no regular file", file)
 	}
+	if err := mayTrust(file); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxSize+1))
+}
+
+// mayTrust returns an error for a file or folder that others could have written:
+// a definition says where secrets are sent.
+func mayTrust(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case owner != 0 && owner != uint32(os.Geteuid()):
+		return fmt.Errorf("%s belongs to user id %d: chown it to root or the daemon's own user", path, owner)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("others can write to %s (mode %04o): chmod go-w it", path, info.Mode().Perm())
+	}
+	return nil
 }
 
 // located turns the fields that a check names into places in a file.

@@ -215,7 +215,7 @@ func FuzzParse(f *testing.F) {
 		}
 		first := marshal(t, d)
 		// A block with nothing in it says as much as none.
-		for _, block := range []string{"tokenRequest", "tokenResponse", "refreshRequest"} {
+		for _, block := range []string{"tokenRequest", "tokenResponse", "refreshRequest", "revocationRequest"} {
 			first = bytes.Replace(first, []byte(`,"`+block+`":{}`), nil, 1)
 		}
 		decoder := json.NewDecoder(bytes.NewReader(first))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,8 +19,9 @@ const writeTimeout = 10 * time.Second
 var (
 	// errSuperseded says that the credential has other tokens than those that
 	// the flight was about.
-	errSuperseded = errors.New("the credential got other tokens meanwhile")
-	errPanic      = errors.New("the refresh failed in a way that nobody foresaw; the log has more")
+	errSuperseded    = errors.New("the credential got other tokens meanwhile")
+	errDeadOnArrival = errors.New("the token had expired when it came")
+	errPanic         = errors.New("the refresh failed in a way that nobody foresaw; the log has more")
 )
 
 // A flight is one refresh of one credential. Its fields are owned by the
@@ -56,6 +58,14 @@ type pair struct {
 	spent      grant
 	answer     broker.TokenResponse
 	receivedAt time.Time
+}
+
+// succeeds reports whether the refresh token of the answer takes the place of
+// the one that c has, though c got another access token meanwhile. To drop it
+// would leave c with one that is spent.
+func (p *pair) succeeds(c *broker.Credential) bool {
+	spent := p.spent.refreshToken
+	return !spent.Empty() && !p.answer.RefreshToken.Empty() && c.Config.Secret(broker.KeyRefreshToken).Equal(spent)
 }
 
 // fly runs the flight from step 2 on, on its own context.
@@ -104,7 +114,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, err
 	}
-	return f.publish(&committed)
+	return f.publish(ctx, &committed)
 }
 
 // land has the schedule take note of how the flight ended.
@@ -120,7 +130,7 @@ func (f *flight) readAgain(ctx context.Context) (broker.Credential, error) {
 	if p := f.kept(); p != nil {
 		c, err := f.commit(ctx, p)
 		if err == nil {
-			_, err = f.publish(&c)
+			_, err = f.publish(ctx, &c)
 		}
 		if err != nil && !errors.Is(err, errSuperseded) {
 			return broker.Credential{}, err
@@ -216,10 +226,14 @@ func wantedScopes(c *broker.Credential) (scopes []string) {
 func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error) {
 	f.keep(p)
 	c, err := f.update(ctx, func(c *broker.Credential) error {
-		if !p.spent.isOf(c) {
+		switch {
+		case p.spent.isOf(c):
+			c.Apply(p.answer, p.receivedAt)
+		case p.succeeds(c):
+			c.Rotate(p.answer.RefreshToken)
+		default:
 			return errSuperseded
 		}
-		c.Apply(p.answer, p.receivedAt)
 		return nil
 	})
 	switch {
@@ -233,13 +247,15 @@ func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error)
 }
 
 // publish is step 7. Waiters and the schedule follow when the flight lands.
-func (f *flight) publish(c *broker.Credential) (broker.Token, error) {
+func (f *flight) publish(ctx context.Context, c *broker.Credential) (broker.Token, error) {
 	f.config.Tokens.Put(*c)
 	f.generation = c.Generation
 	token, _ := c.Token()
 	if !token.ExpiresAt.IsZero() && !token.ExpiresAt.After(token.IssuedAt) { // asking again would bring another one
-		err := fmt.Errorf("%s issued credential %q a token that had expired already", c.Provider, c.Name)
-		return broker.Token{}, f.giveUp(f.failed(OutcomeTransient, err, err))
+		return broker.Token{}, f.fail(ctx, c, &broker.ProviderError{
+			Op: "refresh", Provider: c.Provider, Sent: broker.SentAnswered,
+			Status: http.StatusOK, Err: errDeadOnArrival,
+		})
 	}
 	f.outcome = OutcomeSuccess
 	f.remember(nil)

@@ -452,3 +452,30 @@ func TestClientCredentials(t *testing.T) {
 		}
 	})
 }
+
+// TestTokenWrittenMeanwhile: an access token that an operator writes during a
+// refresh stays, but the refresh token that the provider gave is not lost with
+// the answer, for the stored one is spent.
+func TestTokenWrittenMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.expired()
+		w.provider.fail(fault{takes: 10 * time.Second})
+		var readers sync.WaitGroup
+		readers.Go(func() {
+			if token := w.mustRead(id, reader); token.Access.Reveal() != "written" {
+				t.Errorf("the reader got %q, want the token that was written", token.Access.Reveal())
+			}
+		})
+		time.Sleep(5 * time.Second)
+		w.change(id, func(c *broker.Credential) {
+			c.Config = c.Config.With(broker.KeyAccessToken, "written")
+			c.Generation++
+			c.IssuedAt, c.ExpiresAt = time.Now(), time.Now().Add(time.Hour)
+		})
+		readers.Wait()
+		w.mustRead(id, broker.Need{After: 2, Force: true}) // spends the new one
+		w.wantGeneration(id, 3)
+		w.wantCalls(2)
+	})
+}

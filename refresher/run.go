@@ -107,7 +107,7 @@ func (r *Refresher) commitKept(ctx context.Context) (left int) {
 	for _, e := range r.withKept() {
 		f := &flight{Refresher: r, id: e.id, provider: e.provider}
 		if c, err := f.commit(ctx, e.kept); err == nil { // else it logs
-			_, _ = f.publish(&c) // nobody waits for it
+			_, _ = f.publish(ctx, &c) // nobody waits for it
 		}
 	}
 	return len(r.withKept())

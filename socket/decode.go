@@ -82,6 +82,9 @@ func decodeObject(body []byte, into any) error {
 	if body = bytes.TrimLeft(body, " \t\r\n"); body[0] != '{' {
 		return &refusal{http.StatusBadRequest, codeInvalidRequest, "the body has to be a JSON object", nil}
 	}
+	if err := checkNames(body, reflect.TypeOf(into).Elem()); err != nil {
+		return err
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	decoder.UseNumber()

@@ -67,8 +67,11 @@ func listenLocked(path string, mode fs.FileMode, lock *os.File) (*listener, erro
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// bind(2) gives the file the mode of the socket less the umask, so the mode
-	// is set before there is a file that anybody could open.
+	// bind(2) gives the file the mode of the socket less the umask. Both are set
+	// before there is a file that anybody could open, and nothing is changed by
+	// its name afterwards: who may write in the folder could put another file there.
+	umask := syscall.Umask(0o777 &^ int(mode))
+	defer syscall.Umask(umask)
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failed error
 		err := raw.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), uint32(mode)) })
@@ -81,9 +84,6 @@ func listenLocked(path string, mode fs.FileMode, lock *os.File) (*listener, erro
 	unix := ln.(*net.UnixListener)
 	unix.SetUnlinkOnClose(false)
 	own, err := os.Lstat(path)
-	if err == nil {
-		err = os.Chmod(path, mode) // what the umask took away
-	}
 	if err != nil {
 		unix.Close()
 		return nil, err

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/invectd/invectd/broker"
 )
 
@@ -18,6 +20,10 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second // of a whole request; a handler may wait longer
 	idleTimeout   = 2 * time.Minute
+	// Anybody on the machine may connect over TCP. There it is few connections
+	// that are not kept long, so that descriptors are left for the store.
+	tcpIdleTimeout = 5 * time.Second
+	tcpConnections = 64
 	// writeTimeout bounds a whole answer, and so has to be longer than [maxWait].
 	writeTimeout   = 3 * time.Minute
 	maxHeaderBytes = 16 << 10
@@ -154,19 +160,24 @@ func (s *Server) recovered(w http.ResponseWriter) {
 }
 
 // Serve answers the connections that ln accepts, with one of the server's
-// handlers, until ctx ends. Then it closes ln, refuses what is asked on open
-// connections, and blocks until the requests in flight are answered, for half a
-// minute at most.
+// handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
+// the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	idle := idleTimeout
+	if ln.Addr().Network() == "tcp" {
+		idle, ln = tcpIdleTimeout, netutil.LimitListener(ln, tcpConnections)
+	}
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       withCaller,
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+		// OPTIONS * would be answered past the handler.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { ended <- s.stop(server, ln) })
@@ -182,17 +193,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 func (s *Server) stop(server *http.Server, ln net.Listener) error {
 	limit, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	// Until the requests in flight have ended, new ones are told that the daemon
+	// stops: that says more than a connection that is refused.
 	s.drain()
-	err := ln.Close()
 	server.SetKeepAlivesEnabled(false)
 	select {
 	case <-s.drained:
-		// What is left are refusals, and connections that have not said a word.
-		last, cancel := context.WithTimeout(limit, lastWords)
-		defer cancel()
-		_ = server.Shutdown(last)
 	case <-limit.Done():
 		s.Log.Warn("requests were cut off, since they did not end in time", "listener", ln.Addr().String())
+	}
+	err := ln.Close()
+	// What is left are refusals, and connections that have not said a word.
+	last, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if limit.Err() == nil {
+		_ = server.Shutdown(last)
 	}
 	return errors.Join(err, server.Close())
 }

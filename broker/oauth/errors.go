@@ -115,12 +115,9 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && timed.Timeout()
 }
 
-// maxCode is how much of an error code is kept.
-const maxCode = 64
-
-// cleanCode returns an error code made of the characters that RFC 6749, section
-// 5.2, gives it, and "" for one that holds a secret of the request.
-func cleanCode(value any, secrets []string) string {
+// cleanCode returns an error code that can be shown: one of known, or one that
+// looks like a code; and "" for one that repeats a secret of the request.
+func cleanCode(value any, secrets []string, known ...string) string {
 	var text string
 	switch value := value.(type) {
 	case string:
@@ -128,19 +125,11 @@ func cleanCode(value any, secrets []string) string {
 	case json.Number:
 		text = value.String()
 	}
-	clean := strings.Map(codeRune, text)
 	for _, secret := range secrets {
-		if strings.Contains(text, secret) || strings.Contains(clean, strings.Map(codeRune, secret)) {
+		// Of a short one a code may hold the letters by chance.
+		if text == secret || len(secret) >= 12 && strings.Contains(text, secret) {
 			return ""
 		}
 	}
-	return strings.TrimSpace(clean[:min(len(clean), maxCode)])
-}
-
-// codeRune drops what no error code has.
-func codeRune(r rune) rune {
-	if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
-		return -1
-	}
-	return r
+	return broker.PlainErrorCode(text, known...)
 }

@@ -154,14 +154,17 @@ func TestErrorAnswers(t *testing.T) {
 		{"empty", 503, "", ``, broker.ProviderError{}},
 		{"code echoes the secret", 400, "application/json", `{"error":"` + canaryRefresh + ` is bad"}`, broker.ProviderError{}},
 		{"code echoes the client secret", 400, "application/json", `{"error":"canary-client-secret/+ü"}`, broker.ProviderError{}},
-		{"code with control characters", 400, "application/json", `{"error":"inva\r\n\u001blid_\"grant\\"}`, broker.ProviderError{Code: "invalid_grant", Reauth: true}},
-		{"code too long", 400, "application/json", `{"error":"` + strings.Repeat("x", 1000) + `"}`, broker.ProviderError{Code: strings.Repeat("x", 64)}},
+		{"code with control characters", 400, "application/json", `{"error":"inva\r\n\u001blid_\"grant\\"}`, broker.ProviderError{}},
+		{"code too long", 400, "application/json", `{"error":"` + strings.Repeat("x", 1000) + `"}`, broker.ProviderError{}},
+		{"code echoes the Basic header", 400, "application/json", `{"error":"Y2lkOkNTLUNBTkFSWQ=="}`, broker.ProviderError{}},
+		{"code is half a token", 400, "application/json", `{"error":"` + canaryRefresh[:20] + `"}`, broker.ProviderError{}},
+		{"vendor's own that looks like none", 400, "application/json", `{"error":"BAD-Token 1"}`, broker.ProviderError{Code: "BAD-Token 1", Reauth: true}},
 		{"numeric code", 400, "application/json", `{"error":40029}`, broker.ProviderError{Code: "40029"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			provider := record(t, says(test.status, test.contentType, test.body))
 			k := connection(provider.URL)
-			k.Definition.TokenResponse.ReauthErrors = []string{"gone_for_good"}
+			k.Definition.TokenResponse.ReauthErrors = []string{"gone_for_good", "BAD-Token 1"}
 			_, err := refreshAt(t, k)
 			got := *providerError(t, err)
 			want := test.want

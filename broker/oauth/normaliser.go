@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -68,7 +69,7 @@ func (n *normaliser) roundTrip(standard *http.Request) (broker.TokenResponse, er
 	}
 	token, refused := readToken(n.operation.definition, got, asked)
 	if refused != nil {
-		code := cleanCode(refused.code, secretsIn(params, n.connection))
+		code := cleanCode(refused.code, secretsIn(params, n.connection), knownCodes(n.operation.definition)...)
 		return broker.TokenResponse{}, n.operation.refused(host, got, code, refused.err)
 	}
 	return token, nil
@@ -87,17 +88,21 @@ func (n *normaliser) failure(target string) error {
 	return n.operation.unanswered(host, broker.SentNever, errNoRequest)
 }
 
-// secretsIn returns what of a request no error may repeat. Short values are left
-// out, since they could be part of an honest code.
+// secretsIn returns what of a request no error may repeat.
 func secretsIn(params url.Values, k broker.Connection) []string {
 	var out []string
 	for _, secret := range []string{
 		params.Get("code"), params.Get("code_verifier"), params.Get("refresh_token"), params.Get("token"),
 		params.Get("client_assertion"), k.Client.Secret.Reveal(),
 	} {
-		if len(secret) >= 12 {
+		if secret != "" {
 			out = append(out, secret)
 		}
 	}
 	return out
+}
+
+// knownCodes are the error codes that a definition names.
+func knownCodes(d *broker.Definition) []string {
+	return slices.Concat(d.TokenResponse.ReauthErrors, d.TokenResponse.ClientErrors)
 }

@@ -31,6 +31,9 @@ func inspect(dir string, kek Key) (*keyring, *rootKeys, error) {
 	if !info.IsDir() {
 		return nil, nil, fmt.Errorf("%s is no folder", dir)
 	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != uint32(os.Geteuid()) {
+		return nil, nil, fmt.Errorf("%s belongs to user id %d, who could put other files there: chown it to the daemon's own user", dir, owner)
+	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return nil, nil, fmt.Errorf("others can write to %s (mode %04o): chmod 0700 it", dir, info.Mode().Perm())
 	}
@@ -62,7 +65,7 @@ func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

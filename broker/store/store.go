@@ -224,6 +224,9 @@ func findRecords(dir string) error {
 }
 
 func openBadger(o badger.Options) (bdb *badger.DB, err error) {
+	if err := removeEmptyLogs(o.Dir); err != nil {
+		return nil, err
+	}
 	defer func() {
 		// Badger panics over logs that lead nowhere.
 		if p := recover(); p != nil {

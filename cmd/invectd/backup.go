@@ -85,10 +85,7 @@ encryption key is that of the moment of the backup, given as to "invectd serve".
 	}
 	dataDir := addDataDirFlag(p, cmd.Flags())
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if err := harden(); err != nil {
-			return err
-		}
-		key, err := takeKey(p.getenv)
+		key, err := takeKey(p)
 		if err != nil {
 			return err
 		}

@@ -25,10 +25,7 @@ to "invectd serve".`,
 	}
 	dataDir := addDataDirFlag(p, cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if err := harden(); err != nil {
-			return err
-		}
-		key, err := takeKey(p.getenv)
+		key, err := takeKey(p)
 		if err != nil {
 			return err
 		}
@@ -51,6 +48,18 @@ to "invectd serve".`,
 func addDataDirFlag(p program, f *pflag.FlagSet) *string {
 	place := cmp.Or(p.getenv(variable("data-dir")), defaultDataDir(p.getenv))
 	return f.String("data-dir", place, "`DIR` of the encrypted store")
+}
+
+// takeKey reads the key and guards it, as serve does.
+func takeKey(p program) (store.Key, error) {
+	key, err := readKey(p.getenv)
+	if err != nil {
+		return store.Key{}, err
+	}
+	if err := wipeVariable(keyVariable); err != nil {
+		warnings(p).Warn("root can still read the key under /proc/PID/environ", "error", err)
+	}
+	return key, harden()
 }
 
 // warnings shows what a person has to know, and not how it is done.

@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,6 +196,9 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		if err != nil {
 			return daemonConfig{}, fmt.Errorf("--allow-addresses %q: give a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", text)
 		}
+		if !isPrivate(prefix) {
+			return daemonConfig{}, fmt.Errorf("--allow-addresses %q: give only loopback and private addresses; public ones need no leave, and are spoken with over https: alone", text)
+		}
 		c.Addresses = append(c.Addresses, prefix.Masked())
 	}
 	for _, text := range s.returnOrigins {
@@ -204,6 +209,21 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		c.ReturnOrigins = append(c.ReturnOrigins, origin)
 	}
 	return c, nil
+}
+
+// private are the addresses that --allow-addresses may name some of: loopback
+// (RFC 1122, RFC 4291), private (RFC 1918), shared (RFC 6598) and unique local
+// (RFC 4193). Link-local is not among them, since clouds keep secrets there.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+func isPrivate(p netip.Prefix) bool {
+	return slices.ContainsFunc(private, func(all netip.Prefix) bool {
+		return all.Bits() <= p.Bits() && all.Contains(p.Addr())
+	})
 }
 
 // parseOrigin returns scheme://host[:port] in lower case.
@@ -233,19 +253,19 @@ func readKey(getenv func(string) string) (store.Key, error) {
 		found(keyVariable, text)
 	}
 	if path := getenv(keyFileVariable); path != "" {
-		data, err := os.ReadFile(path)
+		text, err := readKeyFile(path)
 		if err != nil {
 			return store.Key{}, fmt.Errorf("reading %s: %w", keyFileVariable, err)
 		}
-		found(keyFileVariable, string(data))
+		found(keyFileVariable, text)
 	}
 	if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		data, err := os.ReadFile(filepath.Join(dir, keyCredential))
+		text, err := readKeyFile(filepath.Join(dir, keyCredential))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return store.Key{}, fmt.Errorf("reading the systemd credential: %w", err)
 		}
 		if err == nil {
-			found("the systemd credential "+keyCredential, string(data))
+			found("the systemd credential "+keyCredential, text)
 		}
 	}
 	switch len(texts) {
@@ -259,4 +279,15 @@ func readKey(getenv func(string) string) (store.Key, error) {
 		return key, nil
 	}
 	return store.Key{}, fmt.Errorf("the encryption key is given twice, by %s: keep one", strings.Join(places, " and by "))
+}
+
+// readKeyFile reads no more of a file than a key can have.
+func readKeyFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 4096))
+	return string(data), err
 }

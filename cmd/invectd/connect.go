@@ -146,7 +146,7 @@ func exchange(ctx context.Context, c *client.Client, state string, answer redire
 	if answer.refusal == "access_denied" {
 		return client.Credential{}, &client.Error{Code: answer.refusal, Message: "access was not granted, so nothing was stored"}
 	}
-	return client.Credential{}, fmt.Errorf("the provider refused with %q, so nothing was stored", broker.CleanErrorCode(answer.refusal))
+	return client.Credential{}, fmt.Errorf("the provider refused with %q, so nothing was stored", broker.PlainErrorCode(answer.refusal))
 }
 
 // show prints the address of the consent page, and opens it where it can.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -61,6 +62,9 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	}
 	log.Info("ready", "listeners", d.addresses, "credentials", d.credentials, "version", version())
 	ready(ctx, d.addresses)
+	defer context.AfterFunc(ctx, func() {
+		log.Info("stopping; what is in flight ends first, within half a minute", "cause", context.Cause(ctx))
+	})()
 	err = g.Wait()
 	log.Info("stopped", "cause", context.Cause(ctx))
 	return err
@@ -133,8 +137,11 @@ func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, log *slo
 	if err != nil {
 		return nil, err
 	}
+	// A file that is broken takes no other provider down with it.
 	if err := registry.LoadDir(c.ProvidersDir); err != nil {
-		return nil, err
+		for line := range strings.Lines(err.Error()) {
+			log.Error("a provider definition is not in force", "error", strings.TrimSpace(line))
+		}
 	}
 	return registry, registry.Load(ctx)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"strings"
 
 	"github.com/invectd/invectd/broker/store"
@@ -54,14 +56,17 @@ func exitCode(err error) int {
 			return code
 		}
 	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" && errors.Is(dial, fs.ErrPermission) {
+		return exitDenied
+	}
 	return exitError
 }
 
 // report tells a person what went wrong, and below it what to do next.
 func report(w io.Writer, command string, err error) {
-	fmt.Fprintf(w, "invectd: %v\n", err)
+	fmt.Fprintf(w, "invectd: %s\n", printable(err.Error()))
 	for _, line := range nextSteps(command, err) {
-		fmt.Fprintf(w, "  %s\n", line)
+		fmt.Fprintf(w, "  %s\n", printable(line))
 	}
 }
 

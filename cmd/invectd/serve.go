@@ -5,12 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-
-	"github.com/invectd/invectd/broker/store"
 )
 
 // newServeCommand returns `invectd serve`. It logs to stderr.
@@ -31,34 +28,29 @@ environment, and the environment over the file.`,
   invectd serve --socket /run/invectd/invectd.sock --data-dir /var/lib/invectd`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := slog.New(slog.NewJSONHandler(stderr, nil))
+			key, err := readKey(getenv)
+			if err != nil {
+				return err
+			}
+			if err := wipeVariable(keyVariable); err != nil {
+				log.Warn("root can still read the key under /proc/PID/environ", "error", err)
+			}
 			if err := harden(); err != nil {
 				return err
 			}
 			if err := s.complete(cmd.Flags(), getenv); err != nil {
 				return err
 			}
-			key, err := takeKey(getenv)
-			if err != nil {
-				return err
-			}
 			config, err := s.daemonConfig(key)
 			if err != nil {
 				return err
 			}
-			log := slog.New(slog.NewJSONHandler(stderr, nil))
 			return runDaemon(cmd.Context(), config, log, notifySystemd)
 		},
 	}
 	s.addFlags(cmd.Flags(), getenv)
 	return cmd
-}
-
-// takeKey reads the key and wipes it from the environment.
-func takeKey(getenv func(string) string) (store.Key, error) {
-	// The copy is needed: what getenv returns lies in the block that is wiped.
-	key, err := readKey(func(name string) string { return strings.Clone(getenv(name)) })
-	wipeVariable(keyVariable)
-	return key, err
 }
 
 // notifySystemd tells the service manager, if there is one, that the daemon

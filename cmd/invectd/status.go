@@ -59,14 +59,18 @@ func (d *daemonFlag) awaitReady(ctx context.Context, wait time.Duration) error {
 	defer cancel()
 	tick := time.NewTicker(readyInterval)
 	defer tick.Stop()
+	var last error // what the daemon or the system said, not that time ran out
 	for {
 		err := d.ready(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", wait, err)
+			return fmt.Errorf("after %s: %w", wait, last)
 		case <-tick.C:
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,21 @@ const (
 func githubError(code string) string {
 	return `{"error": "` + code + `", "error_description": "A sentence.",
 		"error_uri": "/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#` + code + `"}`
+}
+
+// githubRevoke is "Delete an app authorization" of github/docs,
+// rest/apps/oauth-applications, read on 2026-11-25: 204, or 422 where "validation
+// failed, or the endpoint has been spammed". That a token which is unknown gets
+// 404 is in none of them, but known.
+func githubRevoke(token string, status int) call {
+	c := call{
+		request: "DELETE api.github.com/applications/" + vendorClientID + "/grant", basic: true, status: status,
+		headers: map[string]string{"Accept": "application/vnd.github+json"}, json: map[string]string{"access_token": token},
+	}
+	if status != http.StatusNoContent {
+		c.answer = `{"message": "A sentence.", "documentation_url": "https://docs.github.com/rest/apps/oauth-applications#delete-an-app-authorization"}`
+	}
+	return c
 }
 
 // TestGitHubOAuthApp speaks as github/docs has it in "Authorizing OAuth apps"
@@ -47,13 +63,21 @@ func TestGitHubOAuthApp(t *testing.T) {
 	v.expect(user, dead)
 	d.wantTest(id, "")
 	d.wantTest(id, "401")
-	v.wantNoRevocation(id)
-
 	for _, code := range []string{"bad_verification_code", "incorrect_client_credentials", "redirect_uri_mismatch", "unverified_user_email"} {
 		state := v.authorize(start, githubPage, asked)
 		v.expect(call{request: githubToken, form: v.codeForm("github-code-2"), answer: githubError(code)})
 		v.wantConnectError("github-code-2", state, "200 "+code)
 	}
+
+	v.wantNotRevoked(id, githubRevoke("gho_access-1", 401), http.StatusBadGateway, "provider_error")
+	v.wantNotRevoked(id, githubRevoke("gho_access-1", 422), http.StatusBadGateway, "provider_error")
+	v.wantRevoked(id, githubRevoke("gho_access-1", 204))
+
+	// The person was faster.
+	state = v.authorize(start, githubPage, asked)
+	v.expect(call{request: githubToken, form: v.codeForm("github-code-5"), answer: `{"access_token":"gho_access-2", "scope":"repo,gist", "token_type":"bearer"}`})
+	id = v.connect("github-code-5", state)
+	v.wantRevoked(id, githubRevoke("gho_access-2", 404))
 }
 
 // TestGitHubApp speaks as github/docs has it in "Generating a user access token
@@ -98,4 +122,30 @@ func TestGitHubApp(t *testing.T) {
 		t.Errorf("reconnecting made %s, want %s", again, id)
 	}
 	d.wantToken(id, "ghu_access-3", "", 3, 8*time.Hour)
+
+	// A token that has ended is renewed first: to GitHub it would be unknown, and
+	// the grant would live on.
+	v.expect(call{request: githubToken, form: refreshForm("ghr_refresh-3"), answer: `{"access_token": "ghu_access-4", "expires_in": 28800,
+		"refresh_token": "ghr_refresh-4", "refresh_token_expires_in": 15897600, "scope": "", "token_type": "bearer"}`},
+		githubRevoke("ghu_access-4", 204))
+	v.end(id)
+	v.wantDeleted(id, true)
+}
+
+// TestGitHubAppDead has a grant of which nothing can be revoked any more. The
+// documents are those of TestGitHubApp.
+func TestGitHubAppDead(t *testing.T) {
+	t.Parallel()
+	v := startVendor(t, "github")
+	state := v.authorize(client.StartRequest{ProviderID: "github", Scopes: []string{}}, githubPage, challenged)
+	v.expect(call{request: githubToken, form: v.codeForm("github-code-6"), answer: `{"access_token": "ghu_access-5", "expires_in": 28800,
+		"refresh_token": "ghr_refresh-5", "refresh_token_expires_in": 15897600, "scope": "", "token_type": "bearer"}`})
+	id := v.connect("github-code-6", state)
+	v.expect(call{request: githubToken, form: refreshForm("ghr_refresh-5"), answer: githubError("bad_refresh_token")})
+	v.end(id)
+	err := v.d.DeleteCredential(t.Context(), id, true)
+	if got := wantError(t, "DeleteCredential(a dead grant, revoke)", err, http.StatusBadRequest, "invalid_request"); !strings.Contains(got.Message, "without revoke") {
+		t.Errorf("DeleteCredential(a dead grant, revoke) says %q, want what to do", got.Message)
+	}
+	v.wantDeleted(id, false)
 }

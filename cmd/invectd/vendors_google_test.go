@@ -86,9 +86,12 @@ func TestGoogle(t *testing.T) {
 	}
 	d.wantToken(id, "ya29.google-access-4", asked["scope"], 4, 3599*time.Second)
 
-	// Google asks for the token alone; the client beside it is RFC 7009's.
-	v.expect(call{request: "POST oauth2.googleapis.com/revoke", form: with(posted, "token", "1//google-refresh-2", "token_type_hint", "refresh_token"), answer: `{}`})
-	v.wantDeleted(id, true)
+	// Google asks for the token alone. 400 comes "along with an error code".
+	revoke := call{request: "POST oauth2.googleapis.com/revoke", form: map[string]string{"token": "1//google-refresh-2"}, answer: `{}`}
+	refused := revoke
+	refused.status, refused.answer = 400, `{"error": "invalid_request", "error_description": "Bad Request"}`
+	v.wantNotRevoked(id, refused, http.StatusBadGateway, "provider_error")
+	v.wantRevoked(id, revoke)
 }
 
 // TestGoogleRefuses has the errors of the same document that come with the

@@ -61,21 +61,24 @@ func TestLinear(t *testing.T) {
 	v.connect("linear-code-2", state)
 	d.wantToken(id, "linear-access-4", "read write", 4, day)
 
-	// The client beside the token is RFC 7009's.
-	revoke := call{request: "POST api.linear.app/oauth/revoke", form: with(posted, "token", "linear-refresh-4", "token_type_hint", "refresh_token"), answer: `{"success": true}`}
-	refused := revoke
+	// The access token is its own proof: 200, 400 "unable to revoke token (e.g.
+	// token was already revoked)", 401 "unable to authenticate with the token".
+	revoke := call{request: "POST api.linear.app/oauth/revoke", bearer: "linear-access-4", form: map[string]string{}, answer: `{"success": true}`}
+	refused, gone := revoke, revoke
 	refused.status, refused.answer = 401, `{"error": "unauthorized", "error_description": "Unable to authenticate with the token"}`
-	v.expect(refused, revoke)
-	err := d.DeleteCredential(t.Context(), id, true)
-	wantError(t, "DeleteCredential(a token that Linear does not take)", err, http.StatusBadGateway, "provider_error")
-	v.wantDeleted(id, true)
+	gone.status, gone.answer = 400, `{"error": "invalid_request", "error_description": "Unable to revoke token"}`
+	v.wantNotRevoked(id, refused, http.StatusBadGateway, "provider_error")
+	v.wantRevoked(id, revoke)
+	state = v.authorize(start, page, asked)
+	v.expect(call{request: token, form: v.codeForm("linear-code-4"), answer: linearTokens("4")})
+	v.wantRevoked(v.connect("linear-code-4", state), gone)
 
 	for _, test := range []struct {
 		status       int
 		code, answer string
 	}{
 		{400, "invalid_grant", `{"error": "invalid_grant", "error_description": "Invalid authorization code"}`},
-		{400, "Error", `{"error": "Error", "error_description": "A sentence."}`},
+		{400, "400", `{"error": "Error", "error_description": "A sentence."}`},
 		{401, "invalid_client", `{"error": "invalid_client", "error_description": "Invalid client credentials"}`},
 	} {
 		state := v.authorize(start, page, asked)

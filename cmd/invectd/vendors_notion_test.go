@@ -33,7 +33,7 @@ func notionError(code, status, message string) string {
 }
 
 // TestNotion speaks as developers.notion.com has it in reference/create-a-token,
-// …/refresh-a-token and …/status-codes, and the changelog of 2021-10-04 has users/me.
+// …/refresh-a-token, …/revoke-token and …/status-codes, and the changelog of 2021-10-04 has users/me.
 // Read on 2026-11-25.
 func TestNotion(t *testing.T) {
 	t.Parallel()
@@ -66,7 +66,6 @@ func TestNotion(t *testing.T) {
 	v.expect(me, dead)
 	d.wantTest(id, "")
 	d.wantTest(id, "401 unauthorized")
-	v.wantNoRevocation(id)
 
 	v.expect(renew("nrt_refresh-1", notionTokens("2")))
 	d.refresh(id)
@@ -113,4 +112,17 @@ func TestNotion(t *testing.T) {
 		_, err := d.Callback(t.Context(), client.CallbackRequest{Code: "notion-code-3", State: state})
 		wantError(t, "Callback(while Notion is away)", err, http.StatusServiceUnavailable, "provider_unavailable")
 	}
+
+	revoke := call{
+		request: "POST api.notion.com/v1/oauth/revoke", basic: true, headers: map[string]string{"Notion-Version": "2022-06-28"},
+		json: map[string]string{"token": "ntn_access-2"}, answer: `{"request_id": "3c90c3cc-0d44-4b50-8888-8dd25736052a"}`,
+	}
+	refused, gone := revoke, revoke
+	refused.status, refused.answer = 401, notionError("invalid_client", "401", "Invalid client")
+	gone.status, gone.answer = 400, notionError("invalid_grant", "400", "Invalid token")
+	v.wantNotRevoked(id, refused, http.StatusBadGateway, "provider_error")
+	v.wantRevoked(id, revoke)
+	state = v.authorize(start, notionPage, asked)
+	v.expect(exchange("notion-code-4", notionTokens("2")))
+	v.wantRevoked(v.connect("notion-code-4", state), gone)
 }

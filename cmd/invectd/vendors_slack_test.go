@@ -46,8 +46,16 @@ func slackRotated(kind, access, refresh, scope string) string {
 		"enterprise": null, "is_enterprise_install": false}`
 }
 
+// slackRevoke is auth.revoke, which with rotation ends "a single token (a refresh
+// token, a bot access token that expires, or a user access token that expires)".
+func slackRevoke(token, answer string) call {
+	return call{request: "POST slack.com/api/auth.revoke", bearer: token, form: map[string]string{}, answer: answer}
+}
+
+const slackRevoked = `{"ok": true, "revoked": true}`
+
 // TestSlackRotation speaks as docs.slack.dev has it in "Using token rotation",
-// reference/methods/oauth.v2.access and …/auth.test, and as the type
+// reference/methods/oauth.v2.access, …/auth.test and …/auth.revoke, and as the type
 // OAuthV2TokenRefreshResponse of its node SDK. Read on 2026-11-25. The parameter
 // user_scope is as its SDKs send it.
 func TestSlackRotation(t *testing.T) {
@@ -87,7 +95,6 @@ func TestSlackRotation(t *testing.T) {
 	v.expect(whoami, dead)
 	d.wantTest(bot, "")
 	d.wantTest(bot, "token_revoked")
-	v.wantNoRevocation(bot)
 
 	// Errors come with HTTP 200, a limit with 429.
 	limited := slackRefresh("xoxe-1-bot-2", `{"ok": false, "error": "ratelimited"}`)
@@ -114,6 +121,17 @@ func TestSlackRotation(t *testing.T) {
 	if all, _, err := d.Credentials(t.Context(), client.Filter{}); err != nil || len(all) != 2 {
 		t.Errorf("Credentials() = %d of them, %v, want 2", len(all), err)
 	}
+
+	// Either token has to be revoked. What a person did before, or an attempt that
+	// came half the way, does not keep the rest.
+	refused := slackRevoke("xoxe-1-bot-3", `{"ok": false, "error": "org_login_required"}`)
+	v.wantNotRevoked(bot, refused, http.StatusBadGateway, "provider_error")
+	v.wantRevoked(bot, slackRevoke("xoxe-1-bot-3", slackRevoked), slackRevoke("xoxe.xoxb-bot-3", slackRevoked))
+	away := slackRevoke("xoxe.xoxp-user-3", "")
+	away.status = 503
+	v.expect(slackRevoke("xoxe-1-user-3", slackRevoked))
+	v.wantNotRevoked(user.ID, away, http.StatusServiceUnavailable, "provider_unavailable")
+	v.wantRevoked(user.ID, slackRevoke("xoxe-1-user-3", `{"ok": false, "error": "token_revoked"}`), slackRevoke("xoxe.xoxp-user-3", slackRevoked))
 }
 
 // TestSlackWithoutRotation has an app that has not opted in, and that asks for
@@ -140,4 +158,5 @@ func TestSlackWithoutRotation(t *testing.T) {
 		v.expect(v.slackCode("slack-code-4", `{"ok": false, "error": "`+code+`"}`))
 		v.wantConnectError("slack-code-4", state, "200 "+code)
 	}
+	v.wantRevoked(id, slackRevoke("xoxp-user-1", `{"ok": false, "error": "invalid_auth"}`)) // gone already
 }

@@ -330,12 +330,51 @@ func (v *vendor) wantDeleted(id string, revoke bool) {
 	wantError(v.t, "Credential("+id+")", err, http.StatusNotFound, "not_found")
 }
 
-// wantNoRevocation looks at what is said where a vendor has no RFC 7009.
+// wantRevoked deletes a credential with its tokens, by calls. While the vendor is
+// away first, everything stays as it is.
+func (v *vendor) wantRevoked(id string, calls ...call) {
+	v.t.Helper()
+	away := calls[0]
+	away.status, away.answer = http.StatusServiceUnavailable, ""
+	v.wantNotRevoked(id, away, http.StatusServiceUnavailable, "provider_unavailable")
+	v.expect(calls...)
+	v.wantDeleted(id, true)
+}
+
+// wantNotRevoked looks at how a revocation fails, and that the tokens stay.
+func (v *vendor) wantNotRevoked(id string, c call, status int, code string) {
+	v.t.Helper()
+	before, err := v.d.Resolve(v.t.Context(), id, client.ReadOptions{})
+	if err != nil {
+		v.t.Fatalf("Resolve(%s) = %v", id, err)
+	}
+	v.expect(c)
+	err = v.d.DeleteCredential(v.t.Context(), id, true)
+	wantError(v.t, "DeleteCredential("+id+", revoke)", err, status, code)
+	after, err := v.d.Resolve(v.t.Context(), id, client.ReadOptions{})
+	if err != nil || !reflect.DeepEqual(after.Config, before.Config) {
+		v.t.Errorf("Resolve(%s) = %v, %v after a revocation that failed, want what it was", id, after.Config, err)
+	}
+}
+
+// wantNoRevocation looks at what is said where a vendor has no revocation.
 func (v *vendor) wantNoRevocation(id string) {
 	v.t.Helper()
 	err := v.d.DeleteCredential(v.t.Context(), id, true)
-	wantError(v.t, "DeleteCredential("+id+", revoke)", err, http.StatusBadRequest, "invalid_request")
+	got := wantError(v.t, "DeleteCredential("+id+", revoke)", err, http.StatusBadRequest, "invalid_request")
+	if !strings.Contains(got.Message, "has no revocation") || !strings.Contains(got.Message, "without revoke") {
+		v.t.Errorf("DeleteCredential(%s, revoke) says %q, want what is missing and what to do", id, got.Message)
+	}
 	v.d.credential(id) // still there
+}
+
+// end makes the stored access token one that has ended.
+func (v *vendor) end(id string) {
+	v.t.Helper()
+	past := map[string]any{"expiresAt": "2026-01-01T00:00:00Z"}
+	if _, err := v.d.UpdateCredential(v.t.Context(), id, client.CredentialInput{Config: past}); err != nil {
+		v.t.Fatalf("UpdateCredential(%s) = %v", id, err)
+	}
 }
 
 // with returns a copy of params with more in it; an empty value takes one out.
