@@ -79,6 +79,21 @@ func (w *world) wantOutcomes(want ...refresher.Outcome) {
 	}
 }
 
+// root may do everything.
+var root = broker.Caller{Attested: true}
+
+// broker returns one for what callers do beside reading tokens.
+func (w *world) broker() *broker.Broker {
+	return broker.New(broker.Parts{
+		Store: w.config.Store, Definitions: w.definitions, Server: w.config.Server, Refresher: w.Refresher,
+		Tokens: w.tokens, Events: w.events, Auditor: noAudit{}, Log: w.config.Log,
+	})
+}
+
+type noAudit struct{}
+
+func (noAudit) Record(broker.AuditEntry) error { return nil }
+
 // restart makes a new refresher, as after a crash: memory is gone.
 func (w *world) restart() {
 	w.Helper()
