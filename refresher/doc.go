@@ -14,6 +14,9 @@
 //  6. commit the new tokens, unless the credential got others meanwhile;
 //  7. publish them, never before they are durable.
 //
+// Between steps 2 and 3 stands the circuit of the token endpoint: while that fails
+// for everybody, one probe at a time asks, and the others wait and spend nothing.
+//
 // A failure never deletes or wipes anything. What it means is decided by
 // classify alone, from facts; when to ask again, by nextRefresh.
 //

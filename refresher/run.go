@@ -62,12 +62,19 @@ func (r *Refresher) keepSchedule(ctx context.Context, e *entry) {
 
 // joinDue is step 1 for the schedule, which wants another token than the present
 // one, whatever life that has left. It returns nil if the credential is not due
-// any more, since a caller's flight came before, and while stopping.
+// any more, since a caller's flight came before, while its endpoint's circuit is open, and
+// while stopping.
 func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, known := r.config.Tokens.Get(e.id)
-	if !known || e.due.IsZero() || e.due.After(wallClock()) {
+	now := wallClock()
+	if !known || e.due.IsZero() || e.due.After(now) {
+		r.plan(e.id)
+		return nil
+	}
+	if c, blocked := r.blocks(e, false, now); blocked {
+		e.hold(c, now)
 		r.plan(e.id)
 		return nil
 	}
