@@ -20,6 +20,11 @@
 // A failure never deletes or wipes anything. What it means is decided by
 // classify alone, from facts; when to ask again, by nextRefresh.
 //
+// Lazy credentials are renewed when somebody reads them; the schedule only keeps
+// alive what would die of disuse. After a start or a long sleep, tokens that ended
+// meanwhile are renewed spread out, after those that still live. Readers wait for
+// none of this: their flights need no worker of the schedule.
+//
 // # States
 //
 // What a credential can be in, and every event that takes it elsewhere:

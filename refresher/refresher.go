@@ -61,10 +61,11 @@ type Refresher struct {
 	workers sync.WaitGroup     // owned by Run
 	wake    chan struct{}      // holds one: Run looks at the queue again
 
-	mu       sync.Mutex
-	queue    queue               // guarded by mu
-	circuits map[string]*circuit // guarded by mu; by endpoint, those that fail
-	stopping bool                // guarded by mu
+	mu         sync.Mutex
+	queue      queue               // guarded by mu
+	circuits   map[string]*circuit // guarded by mu; by endpoint, those that fail
+	dispatched time.Time           // guarded by mu: when the queue was last looked at
+	stopping   bool                // guarded by mu
 }
 
 var _ broker.Refresher = (*Refresher)(nil)
