@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"time"
@@ -92,7 +91,9 @@ func (r *Refresher) blocks(e *entry, forced bool, now time.Time) (*circuit, bool
 }
 
 // hold has the schedule wait for a circuit. r.mu is held.
-func (e *entry) hold(c *circuit, now time.Time) { e.notBefore = c.again(now, rand.Float64()) }
+func (r *Refresher) hold(e *entry, c *circuit, now time.Time) {
+	e.notBefore = c.again(now, r.config.Spread())
+}
 
 // enter passes the circuit of the endpoint that a flight is going to ask. Where
 // it is open the flight ends with its error, and has spent nothing. Who gets no
@@ -107,7 +108,7 @@ func (f *flight) enter(k broker.Connection) error {
 		f.endpoint = e.endpoint
 		return nil
 	}
-	e.hold(c, now)
+	f.hold(e, c, now)
 	return c.answer(now)
 }
 
@@ -124,7 +125,7 @@ func (f *flight) leave(asked bool, err error) {
 			c = &circuit{failing: map[broker.ID]bool{}}
 			f.circuits[f.endpoint] = c
 		}
-		c.failed(f.id, err, wallClock(), rand.Float64())
+		c.failed(f.id, err, wallClock(), f.config.Spread())
 	case ok:
 		c.leave(f.id)
 	}

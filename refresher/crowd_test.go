@@ -24,7 +24,6 @@ func TestCrowdAfterAStart(t *testing.T) {
 		for i := range 10 {
 			w.define(fmt.Sprint("p", i))
 		}
-		begun := time.Now()
 		ids := make([]broker.ID, count)
 		for i := range ids {
 			ids[i] = w.connect(fmt.Sprint("p", i%10), time.Hour)
@@ -35,7 +34,7 @@ func TestCrowdAfterAStart(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		w.restart()
-		begun = time.Now()
+		begun := time.Now()
 		stop := w.start()
 		over := time.Duration(count/50) * time.Second
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -28,6 +29,9 @@ type Config struct {
 	Workers int
 	// PerProvider is how many of them may be of one provider. 8 if zero.
 	PerProvider int
+	// Spread returns a random number in [0,1) to part crowds with; rand.Float64
+	// if nil. A simulation gives its own, to be repeatable.
+	Spread func() float64
 	// Trace is optional.
 	Trace *Trace
 }
@@ -48,6 +52,9 @@ func (c *Config) complete() error {
 	}
 	if c.PerProvider == 0 {
 		c.PerProvider = 8
+	}
+	if c.Spread == nil {
+		c.Spread = rand.Float64
 	}
 	return nil
 }

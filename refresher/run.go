@@ -3,7 +3,6 @@ package refresher
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -76,8 +75,8 @@ func (r *Refresher) spread(now time.Time) {
 		return
 	}
 	over := float64(len(ended)) / crowdRate * float64(time.Second)
-	for _, e := range ended { // in no order, as maps are
-		e.notBefore = now.Add(time.Duration(rand.Float64() * over))
+	for _, e := range ended {
+		e.notBefore = now.Add(time.Duration(r.config.Spread() * over))
 		r.queue.set(e, e.notBefore, now)
 	}
 	r.config.Log.Info("many tokens ended while nobody was here; they are renewed one after the other, those that are read at once",
@@ -111,7 +110,7 @@ func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.R
 		return nil
 	}
 	if c, blocked := r.blocks(e, false, now); blocked {
-		e.hold(c, now)
+		r.hold(e, c, now)
 		r.plan(e.id)
 		return nil
 	}
