@@ -36,11 +36,18 @@ func (c *circuit) admit(id broker.ID, forced bool, now time.Time) bool {
 	switch {
 	case c.trips == 0:
 		return true
-	case c.probe != "", !forced && now.Before(c.probeAt):
+	case c.probe != "", !forced && c.waits(now):
 		return false
 	}
 	c.probe = id
 	return true
+}
+
+// waits reports whether it is too early for a probe. More time than there was to
+// begin with is left only after the clock was set back, and then nobody waits.
+func (c *circuit) waits(now time.Time) bool {
+	left := c.probeAt.Sub(now)
+	return left > 0 && left <= c.wait
 }
 
 // failed takes note of a request that found the endpoint sick. spread is random
@@ -74,7 +81,7 @@ func (c *circuit) again(now time.Time, spread float64) time.Time {
 // answer returns the error of callers who are not admitted.
 func (c *circuit) answer(now time.Time) error {
 	return &broker.RetryError{
-		After: max(time.Second, c.probeAt.Sub(now)),
+		After: min(max(time.Second, c.probeAt.Sub(now)), max(time.Second, c.wait)),
 		Err:   fmt.Errorf("the token endpoint fails for every credential and is probed from time to time: %w", c.cause),
 	}
 }
@@ -87,7 +94,7 @@ func (r *Refresher) blocks(e *entry, forced bool, now time.Time) (*circuit, bool
 	if !ok || c.trips == 0 || e.kept != nil || c.probe == e.id {
 		return nil, false
 	}
-	return c, c.probe != "" || !forced && now.Before(c.probeAt)
+	return c, c.probe != "" || !forced && c.waits(now)
 }
 
 // hold has the schedule wait for a circuit. r.mu is held.

@@ -39,6 +39,11 @@ func TestCircuit(t *testing.T) {
 			{0, "leaves", "b", false, -2 * time.Second}, {0, "asks", "c", true, -2 * time.Second},
 			{0, "fails", "c", false, 9 * time.Second},
 		}},
+		"the clock is set back": {down, []step{
+			{0, "fails", "a", false, 0}, {0, "fails", "b", false, 0}, {0, "fails", "c", false, 0}, {0, "fails", "d", false, 0},
+			{0, "fails", "e", false, 3 * time.Second}, {0, "asks", "a", false, 3 * time.Second},
+			{-3600, "asks", "a", true, time.Hour + 3*time.Second}, {0, "fails", "a", false, 5 * time.Second},
+		}},
 		"the provider says when": {asked, []step{
 			{0, "fails", "a", false, 0}, {0, "fails", "b", false, 0}, {0, "fails", "c", false, 0}, {0, "fails", "d", false, 0},
 			{0, "fails", "e", false, 10*time.Minute + 30*time.Second}, {600, "asks", "a", false, 30 * time.Second}, {30, "asks", "a", true, 0},
