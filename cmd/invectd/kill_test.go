@@ -19,9 +19,9 @@ import (
 
 var kills = flag.Int("kills", 8, "how often TestKillUnderLoad kills the daemon")
 
-// An acknowledgement is the most that callers were told of one credential.
+// An acknowledgement is the most that callers were told of one credential. While
+// there is load, each is owned by the one goroutine that makes it.
 type acknowledgement struct {
-	mu          sync.Mutex
 	generation  uint64
 	description int
 }
