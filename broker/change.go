@@ -57,6 +57,9 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 	if p.Metadata != nil {
 		c.Metadata = p.Metadata
 	}
+	if err := c.settleRefresh(); err != nil {
+		return err
+	}
 	config := c.Config.Merge(p.Config)
 	if config.Text(KeyProvider) != c.Config.Text(KeyProvider) {
 		return invalid("config."+KeyProvider, "cannot change, since the stored tokens are for %q; create another credential", c.Provider)
@@ -86,7 +89,7 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	old, _ := c.Token()
+	old, had := c.Token()
 	newGrant := !config.Secret(KeyRefreshToken).Equal(c.Config.Secret(KeyRefreshToken))
 	newClient := !config.Secret(KeyClientSecret).Equal(c.Config.Secret(KeyClientSecret)) ||
 		config.Text(KeyClientID) != c.Config.Text(KeyClientID)
@@ -109,9 +112,11 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 		c.Intent = nil // it was about the old one
 	}
 	waits := c.AuthType == AuthOAuth2 && !has
+	// What a state becomes is drawn in the package comment of refresher.
 	switch {
-	case waits && (c.Status != StatusReauth || newGrant):
+	case waits && (newGrant || c.Status != StatusReauth && (had || newClient)):
 		c.Status, c.StatusReason = StatusPending, ""
+	case waits:
 	case changed, newGrant, c.Status == StatusPending, newClient && c.Status == StatusDegraded:
 		c.Status, c.StatusReason = StatusActive, ""
 	}

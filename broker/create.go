@@ -66,8 +66,31 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	if err := checkName(c.Name); err != nil {
 		return Credential{}, err
 	}
+	if err := c.settleRefresh(); err != nil {
+		return Credential{}, err
+	}
 	return c, c.rewrite(config, now)
 }
+
+// settleRefresh takes over what metadata.refresh of an OAuth2 credential says.
+// For other kinds it means nothing here.
+func (c *Credential) settleRefresh() error {
+	c.Lazy = false
+	if c.AuthType != AuthOAuth2 {
+		return nil
+	}
+	switch when := c.Metadata[keyRefresh]; when {
+	case nil, "eager":
+	case "lazy":
+		c.Lazy = true
+	default:
+		return invalid("metadata."+keyRefresh, `give "eager", to renew the token ahead of time, or "lazy", to renew it when it is read`)
+	}
+	return nil
+}
+
+// keyRefresh is where the metadata says when to renew a token.
+const keyRefresh = "refresh"
 
 // settleProvider makes provider, config.oauth2Provider and, since front ends
 // look there, metadata.oauth2Provider agree.

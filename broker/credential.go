@@ -74,6 +74,11 @@ type Summary struct {
 	CreatedAt time.Time
 	Renewable bool      // whether something is at hand to get the next token with
 	RetryAt   time.Time // when a failed refresh may be tried again; zero if none failed
+	// Lazy says that the token is renewed when somebody reads it and not ahead
+	// of time; only what would die of disuse is renewed by itself. It follows
+	// from `metadata.refresh`, which is "eager", the default, or "lazy": metadata
+	// is the part of a credential that operators write and see unmasked.
+	Lazy bool
 
 	// Intent is set while a refresh is under way, durably, so that a crash
 	// between the provider's answer and its commit is noticed.

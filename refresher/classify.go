@@ -81,7 +81,10 @@ var paces = map[Outcome]pace{
 // the pace's first to a longest that doubles each time, as spread says, which is
 // random in [0,1). Full jitter is what parts a crowd that failed together.
 func pause(outcome Outcome, failures int, retryAfter time.Duration, spread float64) time.Duration {
-	p := paces[outcome]
+	return paces[outcome].pause(failures, retryAfter, spread)
+}
+
+func (p pace) pause(failures int, retryAfter time.Duration, spread float64) time.Duration {
 	longest := min(p.longest, p.first<<min(failures, 16))
 	wait := p.first + time.Duration(spread*float64(longest-p.first))
 	if retryAfter > 0 {

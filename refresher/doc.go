@@ -14,8 +14,47 @@
 //  6. commit the new tokens, unless the credential got others meanwhile;
 //  7. publish them, never before they are durable.
 //
+// Between steps 2 and 3 stands the circuit of the token endpoint: while that fails
+// for everybody, one probe at a time asks, and the others wait and spend nothing.
+//
 // A failure never deletes or wipes anything. What it means is decided by
 // classify alone, from facts; when to ask again, by nextRefresh.
+//
+// Lazy credentials are renewed when somebody reads them; the schedule only keeps
+// alive what would die of disuse. After a start or a long sleep, tokens that ended
+// meanwhile are renewed spread out, after those that still live. Readers wait for
+// none of this: their flights need no worker of the schedule.
+//
+// # States
+//
+// What a credential can be in, and every event that takes it elsewhere:
+//
+//	pending         --token-->    active
+//	pending         --failed-->   degraded
+//	pending         --refused-->  reauth_required
+//	active          --failed-->   degraded
+//	active          --refused-->  reauth_required
+//	degraded        --token-->    active
+//	degraded        --refused-->  reauth_required
+//	degraded        --client-->   active
+//	degraded        --grant-->    active
+//	reauth_required --token-->    active
+//	reauth_required --grant-->    active
+//
+// token: a refresh, a person who consents or an operator brought a new access
+// token. failed: a refresh was asked for in vain, and will be again. refused:
+// the provider says that the grant is gone. client, grant: an operator wrote
+// another client secret, or another refresh token. Whatever is not drawn leaves
+// the state as it is: from reauth_required, no failure and no other client leads
+// out. A credential that has no access token yet becomes pending where the
+// diagram says that client or grant make it active.
+//
+// Two more states are only shown, since they follow from other facts: disabled
+// while isActive is false, and expired once a token ended that nothing is at
+// hand to renew with. A store that cannot be read or written changes no state:
+// it could not be told either.
+//
+// # Neighbours
 //
 // How to speak to a provider is left to the [broker.AuthorizationServer], and
 // who may ask to the broker. Nothing here assumes more than one daemon, but each

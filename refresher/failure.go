@@ -1,7 +1,6 @@
 package refresher
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -59,7 +58,7 @@ func (f *flight) failed(outcome Outcome, cause, err error) *failure {
 	now, count := wallClock(), f.inARow(outcome)+1
 	return &failure{
 		outcome: outcome, err: err, generation: f.generation, count: count, at: now,
-		retryAt: now.Add(pause(outcome, count, retryAfter(cause), rand.Float64())),
+		retryAt: now.Add(pause(outcome, count, retryAfter(cause), f.config.Spread())),
 	}
 }
 

@@ -32,8 +32,10 @@ type flight struct {
 	need       broker.Need // of the caller who started it
 	forced     bool        // by a caller
 	provider   string
+	endpoint   string        // "" until the circuit let it pass
 	generation uint64        // as it was last committed
 	status     broker.Status // likewise
+	asked      bool          // the provider, so the grant may be spent
 	outcome    Outcome       // "" while no provider was to be asked
 }
 
@@ -100,13 +102,13 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
-	if err := f.checkWritable(ctx); err != nil {
+	if err := f.enter(connection); err != nil {
 		return broker.Token{}, err
 	}
-	if err := f.writeIntent(ctx, &c); err != nil {
+	answer, err := f.spend(ctx, connection, &c)
+	if !f.asked && err != nil {
 		return broker.Token{}, err
 	}
-	answer, err := f.ask(ctx, connection, &c)
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
@@ -115,6 +117,19 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 		return broker.Token{}, err
 	}
 	return f.publish(ctx, &committed)
+}
+
+// spend is steps 3 to 5, within the circuit.
+func (f *flight) spend(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
+	defer func() { f.leave(f.asked, err) }()
+	if err := f.checkWritable(ctx); err != nil {
+		return answer, err
+	}
+	if err := f.writeIntent(ctx, c); err != nil {
+		return answer, err
+	}
+	f.asked = true
+	return f.ask(ctx, k, c)
 }
 
 // land has the schedule take note of how the flight ended.

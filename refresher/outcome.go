@@ -18,6 +18,9 @@ func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) er
 		return f.storeFailed("refreshing", cause)
 	}
 	why := reason(outcome, cause, interrupted(c.Summary))
+	if outcome == OutcomeGrantRefused && c.Status == broker.StatusReauth && c.StatusReason != "" {
+		why = c.StatusReason // forced in vain: what came of it first is still why
+	}
 	x := f.failed(outcome, cause, fmt.Errorf("refreshing credential %q: %w", c.Name, cause))
 	switch outcome {
 	case OutcomeGrantRefused:

@@ -12,11 +12,14 @@ import (
 type entry struct {
 	id       broker.ID
 	provider string
+	endpoint string    // its circuit's; "" until it was asked
 	due      time.Time // when the schedule refreshes it; zero if never
-	place    place
-	index    int      // in the heap, if it is there
-	failure  *failure // of the last attempt; nil if it succeeded
-	kept     *pair    // tokens that the store has not taken yet; nil if none
+	// notBefore keeps the schedule, and nobody else, from it until then.
+	notBefore time.Time
+	place     place
+	index     int      // in the heap, if it is there
+	failure   *failure // of the last attempt; nil if it succeeded
+	kept      *pair    // tokens that the store has not taken yet; nil if none
 }
 
 // A place is where in the queue an entry is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -28,6 +29,9 @@ type Config struct {
 	Workers int
 	// PerProvider is how many of them may be of one provider. 8 if zero.
 	PerProvider int
+	// Spread returns a random number in [0,1) to part crowds with; rand.Float64
+	// if nil. A simulation gives its own, to be repeatable.
+	Spread func() float64
 	// Trace is optional.
 	Trace *Trace
 }
@@ -49,6 +53,9 @@ func (c *Config) complete() error {
 	if c.PerProvider == 0 {
 		c.PerProvider = 8
 	}
+	if c.Spread == nil {
+		c.Spread = rand.Float64
+	}
 	return nil
 }
 
@@ -61,9 +68,11 @@ type Refresher struct {
 	workers sync.WaitGroup     // owned by Run
 	wake    chan struct{}      // holds one: Run looks at the queue again
 
-	mu       sync.Mutex
-	queue    queue // guarded by mu
-	stopping bool  // guarded by mu
+	mu         sync.Mutex
+	queue      queue               // guarded by mu
+	circuits   map[string]*circuit // guarded by mu; by endpoint, those that fail
+	dispatched time.Time           // guarded by mu: when the queue was last looked at
+	stopping   bool                // guarded by mu
 }
 
 var _ broker.Refresher = (*Refresher)(nil)
@@ -74,9 +83,10 @@ func New(c Config) (*Refresher, error) {
 		return nil, err
 	}
 	return &Refresher{
-		config: c,
-		wake:   make(chan struct{}, 1),
-		queue:  newQueue(c.Workers, c.PerProvider),
+		config:   c,
+		wake:     make(chan struct{}, 1),
+		queue:    newQueue(c.Workers, c.PerProvider),
+		circuits: map[string]*circuit{},
 	}, nil
 }
 
@@ -133,14 +143,19 @@ func (r *Refresher) committed(id broker.ID) (broker.Token, bool) {
 }
 
 // join is step 1 for a caller: it joins the flight of the credential, or starts
-// one, unless the pause after a failure is not over.
+// one, unless the pause after a failure is not over or the circuit of its
+// endpoint is open.
 func (r *Refresher) join(ctx context.Context, id broker.ID, need broker.Need) (landed <-chan singleflight.Result, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := &flight{Refresher: r, id: id, need: need, forced: need.Force}
-	if e, ok := r.queue.entries[id]; ok && e.failure != nil && !r.stopping {
-		if now := wallClock(); e.failure.pauses(f.forced, now) {
+	if e, ok := r.queue.entries[id]; ok && !r.stopping {
+		now := wallClock()
+		if e.failure != nil && e.failure.pauses(f.forced, now) {
 			return nil, e.failure.answer(now)
+		}
+		if c, blocked := r.blocks(e, f.forced, now); blocked {
+			return nil, c.answer(now)
 		}
 	}
 	return r.board(ctx, f)
@@ -220,6 +235,9 @@ func (r *Refresher) plan(id broker.ID) {
 	}
 	if e.failure != nil && !e.failure.holds(s) {
 		e.failure = nil
+	}
+	if !due.IsZero() {
+		due = later(due, e.notBefore)
 	}
 	switch {
 	case e.failure == nil:

@@ -37,6 +37,10 @@ func (r *Refresher) dispatch(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := wallClock()
+	if now.Sub(r.dispatched) > 2*maxSleep {
+		r.spread(now)
+	}
+	r.dispatched = now
 	next := r.queue.ripen(now)
 	for e := r.queue.start(); e != nil; e = r.queue.start() {
 		r.workers.Go(func() { r.keepSchedule(ctx, e) })
@@ -45,6 +49,38 @@ func (r *Refresher) dispatch(ctx context.Context) time.Duration {
 		return maxSleep
 	}
 	return min(next.Sub(now), maxSleep)
+}
+
+// crowd is how many tokens may have ended unnoticed before they are spread out,
+// and crowdRate how many of them are renewed in a second then. Whoever reads one
+// does not wait for that.
+const (
+	crowd     = 1000
+	crowdRate = 50
+)
+
+// spread puts off, after a start or a long sleep, what ended meanwhile: nobody
+// has missed it yet. What still lives, and what is in doubt, comes first. r.mu is
+// held.
+func (r *Refresher) spread(now time.Time) {
+	var ended []*entry
+	for _, e := range r.queue.entries {
+		s, _ := r.config.Tokens.Get(e.id)
+		if e.due.IsZero() || e.due.After(now) || interrupted(s) || s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
+			continue
+		}
+		ended = append(ended, e)
+	}
+	if len(ended) <= crowd {
+		return
+	}
+	over := float64(len(ended)) / crowdRate * float64(time.Second)
+	for _, e := range ended {
+		e.notBefore = now.Add(time.Duration(r.config.Spread() * over))
+		r.queue.set(e, e.notBefore, now)
+	}
+	r.config.Log.Info("many tokens ended while nobody was here; they are renewed one after the other, those that are read at once",
+		"ended", len(ended), "over", time.Duration(over).Round(time.Second))
 }
 
 // keepSchedule refreshes a credential that is due. The flight says in the log how
@@ -62,12 +98,19 @@ func (r *Refresher) keepSchedule(ctx context.Context, e *entry) {
 
 // joinDue is step 1 for the schedule, which wants another token than the present
 // one, whatever life that has left. It returns nil if the credential is not due
-// any more, since a caller's flight came before, and while stopping.
+// any more, since a caller's flight came before, while its endpoint's circuit is open, and
+// while stopping.
 func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, known := r.config.Tokens.Get(e.id)
-	if !known || e.due.IsZero() || e.due.After(wallClock()) {
+	now := wallClock()
+	if !known || e.due.IsZero() || e.due.After(now) {
+		r.plan(e.id)
+		return nil
+	}
+	if c, blocked := r.blocks(e, false, now); blocked {
+		r.hold(e, c, now)
 		r.plan(e.id)
 		return nil
 	}

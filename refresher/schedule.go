@@ -25,15 +25,17 @@ func nextRefresh(s broker.Summary, policy broker.RefreshPolicy, now time.Time) t
 		return time.Time{}
 	case interrupted(s):
 		return now // the grace that some providers give is short
+	case s.Lazy:
+		if alive := keepAlive(s, policy); !alive.IsZero() {
+			return later(alive, s.RetryAt)
+		}
+		return time.Time{}
 	case !s.RetryAt.IsZero():
 		return s.RetryAt
 	case s.Status == broker.StatusPending:
 		return now // it needs no person to get its first token
 	}
-	next := renewal(s, policy)
-	if idle := time.Duration(policy.IdleLifetime); idle > 0 {
-		next = earlier(next, ahead(s.IssuedAt.Add(idle), idle/4, s.ID))
-	}
+	next := earlier(renewal(s, policy), keepAlive(s, policy))
 	if youngest := s.IssuedAt.Add(minAge); !next.IsZero() && next.Before(youngest) {
 		return youngest
 	}
@@ -47,6 +49,16 @@ func renewal(s broker.Summary, policy broker.RefreshPolicy) time.Time {
 	}
 	lead := leadOf(time.Duration(policy.Lead), s.ExpiresAt.Sub(s.IssuedAt))
 	return ahead(s.ExpiresAt, lead, s.ID)
+}
+
+// keepAlive returns when a refresh token is used so that it does not die of
+// disuse; zero if it does not.
+func keepAlive(s broker.Summary, policy broker.RefreshPolicy) time.Time {
+	idle := time.Duration(policy.IdleLifetime)
+	if idle <= 0 || s.IssuedAt.IsZero() {
+		return time.Time{}
+	}
+	return ahead(s.IssuedAt.Add(idle), idle/4, s.ID)
 }
 
 // leadOf returns how long before its end a token is renewed: what the

@@ -58,6 +58,12 @@ func TestNextRefresh(t *testing.T) {
 			func(s *broker.Summary) { s.ExpiresAt = time.Time{} }, broker.RefreshPolicy{IdleLifetime: broker.Duration(40 * 24 * time.Hour)},
 			ahead(issued.Add(40*24*time.Hour), 10*24*time.Hour, "id"),
 		},
+		"lazy":             {func(s *broker.Summary) { s.Lazy = true }, broker.RefreshPolicy{}, time.Time{}},
+		"lazy, pending":    {func(s *broker.Summary) { s.Lazy, s.Status, s.IssuedAt = true, broker.StatusPending, time.Time{} }, broker.RefreshPolicy{IdleLifetime: broker.Duration(time.Hour)}, time.Time{}},
+		"lazy, failed":     {func(s *broker.Summary) { s.Lazy, s.RetryAt = true, now.Add(7) }, broker.RefreshPolicy{}, time.Time{}},
+		"lazy, idle":       {func(s *broker.Summary) { s.Lazy = true }, broker.RefreshPolicy{IdleLifetime: broker.Duration(time.Hour)}, ahead(issued.Add(time.Hour), 15*time.Minute, "id")},
+		"lazy, idle, late": {func(s *broker.Summary) { s.Lazy, s.RetryAt = true, now.Add(24*time.Hour) }, broker.RefreshPolicy{IdleLifetime: broker.Duration(time.Hour)}, now.Add(24 * time.Hour)},
+		"lazy, cut off":    {func(s *broker.Summary) { s.Lazy, s.Intent = true, &broker.Intent{Generation: 3} }, broker.RefreshPolicy{}, now},
 		"ends before idle": {func(*broker.Summary) {}, broker.RefreshPolicy{IdleLifetime: broker.Duration(40 * 24 * time.Hour)}, hour},
 		"never idle":       {func(*broker.Summary) {}, broker.RefreshPolicy{IdleLifetime: broker.Unlimited}, hour},
 	} {

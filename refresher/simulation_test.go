@@ -2,237 +2,315 @@ package refresher_test
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
+	"flag"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
 	"math/rand/v2"
-	"slices"
+	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/refresher"
 )
 
-// A process is one life of the daemon. Once it crashed, nothing that it does
-// has an effect.
-type process struct {
-	*store
-	*provider
-	crashed atomic.Bool
-}
+var (
+	oneSeed  = flag.Int("seed", -1, "run only the simulation of this seed")
+	allSeeds = flag.Int("seeds", 0, "run the simulations of so many seeds")
+)
 
-var errCrashed = fmt.Errorf("crashed: %w", broker.ErrStoreUnavailable)
-
-func (p *process) Get(ctx context.Context, id broker.ID) (broker.Credential, error) {
-	if p.crashed.Load() {
-		return broker.Credential{}, errCrashed
-	}
-	return p.store.Get(ctx, id)
-}
-
-func (p *process) Writable(ctx context.Context) error {
-	if p.crashed.Load() {
-		return errCrashed
-	}
-	return p.store.Writable(ctx)
-}
-
-func (p *process) Update(ctx context.Context, id broker.ID, change func(*broker.Credential) error) (broker.Credential, error) {
-	if p.crashed.Load() {
-		return broker.Credential{}, errCrashed
-	}
-	return p.store.Update(ctx, id, change)
-}
-
-// server is the provider as this process reaches it.
-type server struct {
-	broker.AuthorizationServer
-	process *process
-}
-
-func (s server) Refresh(ctx context.Context, k broker.Connection, refresh broker.Secret) (broker.TokenResponse, error) {
-	if s.process.crashed.Load() {
-		return broker.TokenResponse{}, errCrashed
-	}
-	return s.process.provider.Refresh(ctx, k, refresh)
-}
-
-// A simulation is a few hours of readers, persons, faults and crashes in the
-// order that a seed says.
-type simulation struct {
-	*world
-	random  *rand.Rand
-	process *process
-	stop    context.CancelFunc
-	running sync.WaitGroup
-	ids     []broker.ID
-	doubt   map[string]bool // refresh tokens that were being spent in a crash
-}
-
+// TestSimulation runs whole daemons through some hours of readers, runners whose
+// tokens were rejected, operators, persons, outages, full disks and crashes, in
+// an order that a seed decides. Time is virtual. Every tenth seed is played on a
+// real store, whose folder is copied where the daemon crashes.
 func TestSimulation(t *testing.T) {
-	seeds := 200
-	if testing.Short() {
-		seeds = 20
+	from, to := 0, 300
+	switch {
+	case *oneSeed >= 0:
+		from, to = *oneSeed, *oneSeed+1
+	case *allSeeds > 0:
+		to = *allSeeds
+	case testing.Short():
+		to = 21
 	}
-	for seed := range seeds {
+	var total simCounts
+	crashes, consents := 0, 0
+	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			inBubble(t, func(t *testing.T) { simulate(t, uint64(seed)) })
-		})
-	}
-}
-
-func simulate(t *testing.T, seed uint64) {
-	s := &simulation{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 1)), doubt: map[string]bool{}}
-	s.provider.lifetime = 5 * time.Minute
-	s.provider.takes = 200 * time.Millisecond
-	s.boot()
-	for range 5 {
-		s.ids = append(s.ids, s.connect("p", 5*time.Minute))
-	}
-	for range 300 {
-		time.Sleep(time.Duration(s.random.ExpFloat64() * float64(20*time.Second)))
-		s.step()
-	}
-	s.heal()
-	s.stop()
-	s.running.Wait()
-	s.checkReuse()
-}
-
-// boot starts the daemon.
-func (s *simulation) boot() {
-	s.process = &process{store: s.store, provider: s.provider}
-	s.config.Store, s.config.Server = s.process, server{process: s.process}
-	s.config.Connections.Apps = s.process
-	s.restart()
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	r, p := s.Refresher, s.process
-	s.running.Go(func() {
-		if err := r.Run(ctx); err != nil && !p.crashed.Load() {
-			s.Errorf("Run = %v", err)
-		}
-	})
-}
-
-func (s *simulation) step() {
-	id := s.ids[s.random.IntN(len(s.ids))]
-	switch s.random.IntN(12) {
-	case 0, 1, 2, 3:
-		for range 1 + s.random.IntN(5) {
-			s.reader(id, broker.Need{Validity: time.Duration(s.random.IntN(300)) * time.Second})
-		}
-	case 4:
-		s.reader(id, broker.Need{After: s.stored(id).Generation, Force: true})
-	case 5:
-		s.provider.fail(outage(503, 0))
-	case 6:
-		s.provider.fail(fault{hangs: true})
-	case 7:
-		s.provider.fail(outage(429, time.Minute))
-	case 8:
-		s.provider.fail(fault{lost: true, err: &broker.ProviderError{Op: "refresh", Provider: "p", Sent: broker.SentUnknown}})
-	case 9:
-		failing := []string{"writable", "intent", "commit", "outcome"}[s.random.IntN(4)]
-		s.store.setProbe(func(step string) error {
-			if step == failing {
-				return errors.New("disk full")
+			s := simulate(t, uint64(seed), intact)
+			for _, violation := range s.violations {
+				t.Errorf("%s", violation)
 			}
-			return nil
+			if t.Failed() {
+				t.Logf("to replay: go test -run TestSimulation -seed %d ./refresher", seed)
+			}
+			total.rotations += s.server.counts.rotations
+			total.graced += s.server.counts.graced
+			total.reuses += s.server.counts.reuses
+			total.lost += s.server.counts.lost
+			crashes += s.crashes
+			consents += s.consents
 		})
-		time.AfterFunc(time.Duration(s.random.IntN(60))*time.Second, func() { s.store.setProbe(nil) })
-	case 10:
-		answer := s.provider.consent()
-		c, err := s.store.MemStore.Update(context.Background(), id, func(c *broker.Credential) error {
-			c.Apply(answer, time.Now())
-			return nil
-		})
+	}
+	t.Logf("%d seeds, %d crashes, %d rotations, %d answers lost on the wire; a spent token came again %d times within its grace and %d times after, each when its answer was lost; %d credentials ended with a person having to consent",
+		to-from, crashes, total.rotations, total.lost, total.graced, total.reuses, consents)
+}
+
+// A simulation is some hours of one daemon, in several lives.
+type simulation struct {
+	*testing.T
+	seed    uint64
+	random  *rand.Rand
+	broken  breakage
+	disk    disk
+	running sync.WaitGroup // who still waits for an answer
+
+	// Of the present process; owned by the simulation's goroutine.
+	process *process
+	broker  *broker.Broker
+	tokens  *broker.Tokens
+	stop    func() error
+	live    []broker.ID
+	made    int
+	crashes int
+
+	consents int
+
+	mu         sync.Mutex // guards all below
+	server     *simServer
+	failing    map[string]bool // steps that the store does not do now
+	crashAt    crashPoint      // where the process is to crash; zero if nowhere
+	durable    map[string]bool // access and refresh tokens that were committed
+	promised   map[broker.ID]promise
+	forced     map[broker.ID]int // requests that an operator's force may make
+	spreads    uint64
+	spreadAt   uint64
+	moment     time.Time // of the last write
+	writes     int       // at that moment
+	violations []string
+}
+
+// A promise is what a caller was told is stored.
+type promise struct {
+	description int
+	family      int
+	deleted     bool
+}
+
+// simProviders are the providers and how many credentials each has: of those of
+// "crowded" so many that its circuit opens.
+var simProviders = map[string]int{"strict": 4, "graceful": 3, "crowded": 6}
+
+func simulate(t *testing.T, seed uint64, broken breakage) *simulation {
+	// One processor, so that what happens at the same moment does so in the same
+	// order each time, as far as the scheduler lets it.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := &simulation{
+		T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), broken: broken, disk: &memoryDisk{},
+		server: newSimServer(), failing: map[string]bool{}, durable: map[string]bool{},
+		promised: map[broker.ID]promise{}, forced: map[broker.ID]int{},
+	}
+	steps := 150
+	if seed%10 == 0 && broken == intact {
+		s.disk, steps = &badgerDisk{folder: t.TempDir()}, 25
+	}
+	inBubble(t, func(t *testing.T) {
+		s.T = t
+		s.boot()
+		for _, provider := range []string{"strict", "graceful", "crowded"} {
+			for range simProviders[provider] {
+				s.connect(provider)
+			}
+		}
+		for range steps {
+			s.pass(time.Duration(s.random.ExpFloat64() * float64(20*time.Second)))
+			s.step()
+			s.check()
+			if s.noticed() {
+				break
+			}
+		}
+		if !s.noticed() {
+			s.heal()
+		}
+		s.halt(false)
+		s.running.Wait()
+	})
+	s.T = t
+	return s
+}
+
+// boot starts the daemon on what the last one left.
+func (s *simulation) boot() {
+	s.process = &process{Store: s.disk.boot(s.T), s: s, died: make(chan struct{})}
+	s.tokens = broker.NewTokens()
+	definitions, events := definitions{}, broker.NewEvents()
+	for provider := range simProviders {
+		definitions[provider] = broker.Definition{ID: provider, Refresh: broker.RefreshPolicy{ReuseGrace: broker.Duration(graceOf(provider))}}
+		app := broker.App{ProviderID: provider, Client: broker.Client{ID: "client"}}
+		if err := s.process.PutApp(context.Background(), app); err != nil {
+			s.Fatalf("PutApp = %v", err)
+		}
+	}
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	config := s.broken.config(s, refresher.Config{
+		Store: s.process, Server: simClient{s: s, by: s.process}, Tokens: s.tokens, Events: events, Log: log,
+		Connections: broker.Connections{Definitions: definitions, Apps: s.process}, Spread: s.spread,
+	})
+	r, err := refresher.New(config)
+	if err != nil {
+		s.Fatalf("New = %v", err)
+	}
+	s.broker = broker.New(broker.Parts{
+		Store: s.process, Definitions: definitions, Server: config.Server, Refresher: s.broken.refresher(r, config),
+		Tokens: s.tokens, Events: events, Auditor: noAudit{}, Log: log,
+	})
+	for summary, err := range s.process.Summaries(context.Background()) {
 		if err != nil {
-			s.Errorf("Update = %v", err)
+			s.Fatalf("Summaries = %v", err)
 		}
-		s.tokens.Put(c)
-		s.Schedule(c.Summary)
-	case 11:
-		s.crash()
+		s.tokens.Load(summary)
+		r.Schedule(summary)
+	}
+	s.broken.booted(s, r)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	s.stop = func() error {
+		cancel()
+		return <-ended
 	}
 }
 
-// crash ends the daemon in the middle of whatever it does and starts another.
-// What was being spent, or waited to be stored, is in doubt.
-func (s *simulation) crash() {
-	s.process.crashed.Store(true)
-	s.stop()
-	for _, id := range s.ids {
-		if c := s.stored(id); c.Intent != nil {
-			s.doubt[c.Config.Text(broker.KeyRefreshToken)] = true
+// halt ends the process, with or without a farewell.
+func (s *simulation) halt(crash bool) {
+	if crash {
+		s.crashes++
+		s.process.kill()
+		s.disk.shut(s.T, true)
+		go s.stop() // what is left of it ends in its own time, without effect
+		return
+	}
+	s.mu.Lock()
+	full := len(s.failing) > 0
+	s.mu.Unlock()
+	begun := time.Now()
+	if err := s.stop(); err != nil && s.process.alive() && !full {
+		s.report("Run = %v, though the store works", err)
+	}
+	if took := time.Since(begun); took > 2*time.Minute {
+		s.report("stopping took %v", took)
+	}
+	s.process.kill()
+	s.disk.shut(s.T, false)
+}
+
+// pass lets time go by. Where the process dies meanwhile another one follows.
+func (s *simulation) pass(d time.Duration) {
+	for deadline := time.Now().Add(d); ; {
+		select {
+		case <-time.After(time.Until(deadline)):
+			return
+		case <-s.process.died:
+			s.again(true)
 		}
 	}
+}
+
+// again is a restart: a crash, or an orderly one.
+func (s *simulation) again(crash bool) {
+	s.halt(crash)
+	time.Sleep(time.Duration(s.random.IntN(20_000)) * time.Millisecond)
 	s.boot()
+	s.checkPromises()
 }
 
-// reader asks, and checks what it gets: it is durable and lives.
-func (s *simulation) reader(id broker.ID, need broker.Need) {
-	r, p := s.Refresher, s.process
-	wait := time.Duration(s.random.IntN(40)) * time.Second
-	s.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		defer cancel()
-		token, err := r.Refresh(ctx, id, need)
-		if err != nil || p.crashed.Load() {
+// spread is random by the seed, the moment and how often it was asked just then:
+// who comes first at one moment does not change what comes later.
+func (s *simulation) spread() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := uint64(time.Now().UnixNano())
+	if s.spreads++; now != s.spreadAt {
+		s.spreads, s.spreadAt = 0, now
+	}
+	hash := fnv.New64a()
+	hash.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.seed^s.spreads<<32), now))
+	return float64(hash.Sum64()>>11) / (1 << 53)
+}
+
+func (s *simulation) pick() broker.ID { return s.live[s.random.IntN(len(s.live))] }
+
+func (s *simulation) pickProvider() string {
+	return []string{"strict", "graceful", "crowded"}[s.random.IntN(3)]
+}
+
+// step is something that happens.
+func (s *simulation) step() {
+	id := s.pick()
+	switch s.random.IntN(22) {
+	case 0, 1, 2, 3, 4:
+		for range 1 + s.random.IntN(5) {
+			s.read(id)
+		}
+	case 5:
+		s.force(id)
+	case 6, 7:
+		for range 1 + s.random.IntN(4) {
+			s.reject(id)
+		}
+	case 8, 9, 10, 11:
+		fault := simFaults[s.random.IntN(len(simFaults))]
+		s.mu.Lock()
+		s.server.script[id] = append(s.server.script[id], fault)
+		s.mu.Unlock()
+		if s.random.IntN(2) == 0 {
+			s.read(id)
+			s.force(id)
+		}
+	case 12:
+		provider, until := s.pickProvider(), time.Now().Add(time.Duration(s.random.IntN(900))*time.Second)
+		s.mu.Lock()
+		s.server.outages[provider] = until
+		s.mu.Unlock()
+	case 13:
+		step := []string{"writable", "intent", "commit", "outcome", "other"}[s.random.IntN(5)]
+		s.mu.Lock()
+		s.failing[step] = true
+		s.mu.Unlock()
+		time.AfterFunc(time.Duration(s.random.IntN(120))*time.Second, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.failing, step)
+		})
+	case 14:
+		s.describe(id)
+	case 15:
+		s.reconnect(id)
+	case 16:
+		provider := s.providerOf(id)
+		s.remove(id)
+		s.connect(provider)
+	case 17:
+		s.again(true)
+	case 18, 19:
+		s.mu.Lock()
+		s.crashAt = crashPoint{crashPoints[s.random.IntN(len(crashPoints))], id}
+		s.mu.Unlock()
+		s.force(id)
+	case 20:
+		s.again(false)
+	case 21:
+		if s.random.IntN(4) == 0 {
+			s.withdraw(id)
 			return
 		}
-		c := s.stored(id)
-		if token.Generation > c.Generation || token.Generation == c.Generation && !token.Access.Equal(c.Config.Secret(broker.KeyAccessToken)) {
-			s.Errorf("generation %d was handed out while %d is stored", token.Generation, c.Generation)
-		}
-		if token.ValidFor(time.Now()) == 0 {
-			s.Errorf("generation %d was handed out after its end", token.Generation)
-		}
-	})
-}
-
-// heal ends all faults: then every credential works, or waits for a person.
-func (s *simulation) heal() {
-	s.store.setProbe(nil)
-	s.provider.mu.Lock()
-	s.provider.script = nil
-	s.provider.mu.Unlock()
-	time.Sleep(20 * time.Minute)
-	for _, id := range s.ids {
-		if s.stored(id).Intent != nil {
-			time.Sleep(time.Second) // the schedule is just at it
-		}
-		_, err := s.read(id, reader)
-		c := s.stored(id)
-		switch {
-		case c.Status == broker.StatusActive && err == nil && c.Intent == nil:
-		case c.Status == broker.StatusReauth && errors.Is(err, broker.ErrReauthorize):
-			if !s.doubtful(c.Config.Text(broker.KeyRefreshToken)) {
-				s.Errorf("a person has to consent, though no refresh token was in doubt: %s", c.StatusReason)
-			}
-		default:
-			s.Errorf("in the end status = %s (%s), intent %v, Refresh = %v", c.Status, c.StatusReason, c.Intent, err)
-		}
+		s.pass(time.Duration(s.random.IntN(30)) * time.Minute)
 	}
+	synctest.Wait()
 }
-
-func (s *simulation) checkReuse() {
-	s.provider.mu.Lock()
-	reused := s.provider.reused
-	s.provider.reused = nil
-	s.provider.mu.Unlock()
-	for _, token := range reused {
-		if !s.doubtful(token) {
-			s.Errorf("%s was sent twice, though nothing was in doubt", token)
-		}
-	}
-}
-
-func (s *simulation) doubtful(token string) bool {
-	s.provider.mu.Lock()
-	defer s.provider.mu.Unlock()
-	return s.doubt[token] || slices.Contains(s.provider.lost, token)
-}
-
-var _ broker.Store = (*process)(nil)

@@ -79,6 +79,21 @@ func (w *world) wantOutcomes(want ...refresher.Outcome) {
 	}
 }
 
+// root may do everything.
+var root = broker.Caller{Attested: true}
+
+// broker returns one for what callers do beside reading tokens.
+func (w *world) broker() *broker.Broker {
+	return broker.New(broker.Parts{
+		Store: w.config.Store, Definitions: w.definitions, Server: w.config.Server, Refresher: w.Refresher,
+		Tokens: w.tokens, Events: w.events, Auditor: noAudit{}, Log: w.config.Log,
+	})
+}
+
+type noAudit struct{}
+
+func (noAudit) Record(broker.AuditEntry) error { return nil }
+
 // restart makes a new refresher, as after a crash: memory is gone.
 func (w *world) restart() {
 	w.Helper()
@@ -307,7 +322,8 @@ type provider struct {
 	lost     []string // refresh tokens that were spent and the answer lost
 	calls    []call
 	script   []fault
-	asked    func() // called before anything happens, if not nil
+	outage   map[string]time.Time // until when a provider is down
+	asked    func()               // called before anything happens, if not nil
 }
 
 type grant struct{ spent, revoked *bool }
@@ -400,8 +416,11 @@ func (p *provider) begin(ctx context.Context, c call) (fault, error) {
 	if len(p.script) > 0 {
 		f, p.script = p.script[0], p.script[1:]
 	}
-	asked := p.asked
+	asked, down := p.asked, time.Now().Before(p.outage[c.provider])
 	p.mu.Unlock()
+	if down {
+		f.err = outage(503, 0).err
+	}
 	if asked != nil {
 		asked()
 	}
@@ -423,6 +442,13 @@ func (p *provider) fail(faults ...fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.script = append(p.script, faults...)
+}
+
+// down has a provider answer 503 until then.
+func (p *provider) down(until time.Time, provider string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outage = map[string]time.Time{provider: until}
 }
 
 // revokeAll makes all refresh tokens dead, as when persons withdraw consent.

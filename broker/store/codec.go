@@ -31,6 +31,7 @@ type summaryFields struct {
 	CreatedAt   time.Time       `json:"createdAt,omitzero"`
 	Renewable   bool            `json:"renewable,omitempty"`
 	RetryAt     time.Time       `json:"retryAt,omitzero"`
+	Lazy        bool            `json:"lazy,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
 }
 
