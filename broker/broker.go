@@ -11,6 +11,7 @@ import (
 type Parts struct {
 	Store       Store
 	Backups     Backups // of the store
+	Keys        Keys    // of the store
 	Definitions Definitions
 	Server      AuthorizationServer
 	Refresher   Refresher

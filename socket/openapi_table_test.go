@@ -133,6 +133,9 @@ func asking(r request) []trial {
 	}
 }
 
+// anyKey is an encryption key as operators write it.
+const anyKey = "bmV3IGtleSBuZXcga2V5IG5ldyBrZXkgbmV3IGtleSE="
+
 // exercises are by operation. Names are those that [world.inhabit] gives.
 var exercises = map[string]exercise{
 	"GET /credentials/{ref}/token": {request{ref: "mail", query: "?minValidity=60s&wait=30"}, 200, false, slices.Concat(
@@ -264,6 +267,15 @@ var exercises = map[string]exercise{
 	}},
 
 	"POST /admin/backup": {request{}, 200, false, []trial{storeIsOff}},
+	"POST /admin/rotate-key": {request{body: `{"retire":true,"userId":"u"}`}, 200, false, slices.Concat(withBody, []trial{storeIsOff,
+		{400, "invalid_request", request{body: `{}`}, nil},
+		{400, "invalid_request", request{body: `{"retire":false}`}, nil},
+		{400, "invalid_request", request{body: `{"key":""}`}, nil},
+		{400, "invalid_request", request{body: `{"key":"` + anyKey + `","retire":true}`}, nil},
+		{503, "store_unavailable", request{body: `{"key":"` + anyKey + `"}`}, storeFails},
+		{200, "", request{body: `{"key":"` + anyKey + `"}`}, nil},
+		{409, "conflict", request{body: `{"key":"` + anyKey + `"}`}, nil},
+	})},
 	"GET /events": {request{headers: []string{"Last-Event-ID", "0"}}, 200, false, []trial{
 		{400, "invalid_request", request{headers: []string{"Last-Event-ID", "soon"}}, nil},
 	}},

@@ -211,7 +211,7 @@ func TestOpenAPIHasTheWireTypes(t *testing.T) {
 		"Provider": reflect.TypeFor[client.Provider](), "App": reflect.TypeFor[client.App](),
 		"Started": reflect.TypeFor[client.Started](), "Event": reflect.TypeFor[client.Event](),
 		"Status": reflect.TypeFor[client.Status](), "Unready": reflect.TypeFor[client.Health](),
-		"Version": reflect.TypeFor[client.Version](), "Error": reflect.TypeFor[client.ErrorBody](),
+		"Keys": reflect.TypeFor[client.Keys](), "Version": reflect.TypeFor[client.Version](), "Error": reflect.TypeFor[client.ErrorBody](),
 	} {
 		wire{t, true}.compare(name, schemas[name].Value, answered)
 	}

@@ -42,11 +42,12 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
-		"/admin/backup": {"POST": s.backup},
-		"/events":       {"GET": s.events},
-		"/status":       {"GET": s.status},
-		"/version":      {"GET": s.version},
-		"/openapi.json": {"GET": s.openAPI},
+		"/admin/backup":     {"POST": s.backup},
+		"/admin/rotate-key": {"POST": s.rotateKey},
+		"/events":           {"GET": s.events},
+		"/status":           {"GET": s.status},
+		"/version":          {"GET": s.version},
+		"/openapi.json":     {"GET": s.openAPI},
 	}
 	maps.Copy(routes, s.monitoring())
 	return routes

@@ -3,6 +3,9 @@ package brokertest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +28,7 @@ type MemStore struct {
 	authorizations map[string]broker.Authorization // by state
 	definitions    map[string]broker.Definition    // by id
 	apps           map[string]broker.App           // by provider
+	secondKey      string                          // its id
 }
 
 var _ broker.Store = (*MemStore)(nil)
@@ -323,4 +327,36 @@ func (m *MemStore) Backup(ctx context.Context, w io.Writer) error {
 	m.mu.Unlock()
 	_, err := fmt.Fprintf(w, "a backup of %d credentials\n", count)
 	return err
+}
+
+// memKeyID is the id of the key that a MemStore was opened with, so to speak.
+const memKeyID = "0000000000000000"
+
+// AddKey implements [broker.Keys]. It keeps no more of the key than its id.
+func (m *MemStore) AddKey(ctx context.Context, key broker.Secret) (broker.KeyIDs, error) {
+	decoded, err := base64.StdEncoding.DecodeString(key.Reveal())
+	if err != nil || len(decoded) != 32 {
+		message := "it is not base64 of 32 bytes"
+		return broker.KeyIDs{}, &broker.InvalidError{Message: "key: " + message, Fields: []broker.FieldError{{Path: "key", Message: message}}}
+	}
+	if err := m.begin(ctx); err != nil {
+		return broker.KeyIDs{}, err
+	}
+	defer m.mu.Unlock()
+	if m.secondKey != "" {
+		return broker.KeyIDs{}, fmt.Errorf("two keys open the store already: %w", broker.ErrConflict)
+	}
+	digest := sha256.Sum256(decoded)
+	m.secondKey = hex.EncodeToString(digest[:8])
+	return broker.KeyIDs{All: []string{memKeyID, m.secondKey}, Active: memKeyID}, nil
+}
+
+// RetireKeys implements [broker.Keys].
+func (m *MemStore) RetireKeys(ctx context.Context) (broker.KeyIDs, error) {
+	if err := m.begin(ctx); err != nil {
+		return broker.KeyIDs{}, err
+	}
+	defer m.mu.Unlock()
+	m.secondKey = ""
+	return broker.KeyIDs{All: []string{memKeyID}, Active: memKeyID}, nil
 }

@@ -95,7 +95,7 @@ func TestOldTermsDecrypt(t *testing.T) {
 	r := seal(t, s, place{kindBody, "id"}, 1, "old")
 	keys := *s.keys()
 	keys.Terms, keys.Active = append(keys.Terms, term{Number: 2, Key: random(32)}), 2
-	rotated := &sealer{s.storeID, func() *rootKeys { return &keys }}
+	rotated := &sealer{storeID: s.storeID, keys: func() *rootKeys { return &keys }}
 	if plaintext, err := rotated.open(&r); err != nil || string(plaintext) != "old" {
 		t.Errorf("open under an older term = %q, %v", plaintext, err)
 	}

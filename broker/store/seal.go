@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"sync/atomic"
 )
 
 const nonceSize = 12
@@ -35,6 +36,7 @@ func (k *keyring) slotData(keyID string) []byte {
 type sealer struct {
 	storeID [16]byte
 	keys    func() *rootKeys
+	replace func(*rootKeys) // by ones that open all that the former did
 }
 
 func newSealer(k *keyring, keys *rootKeys) (*sealer, error) {
@@ -42,7 +44,9 @@ func newSealer(k *keyring, keys *rootKeys) (*sealer, error) {
 	if err != nil || len(id) != 16 {
 		return nil, fmt.Errorf("the store id is not 16 bytes in hex")
 	}
-	return &sealer{storeID: [16]byte(id), keys: func() *rootKeys { return keys }}, nil
+	var current atomic.Pointer[rootKeys]
+	current.Store(keys)
+	return &sealer{storeID: [16]byte(id), keys: current.Load, replace: current.Store}, nil
 }
 
 // seal returns the record that holds plaintext. A key of its own for every

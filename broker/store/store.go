@@ -36,6 +36,7 @@ var errClosed = fmt.Errorf("%w: it is closed", broker.ErrStoreUnavailable)
 // A DB is an open store. It implements [broker.Store].
 type DB struct {
 	dir    string
+	key    Key // that it was opened with
 	sealer *sealer
 	lock   *os.File // holds the folder for this process
 	log    *slog.Logger
@@ -46,6 +47,8 @@ type DB struct {
 	background sync.WaitGroup
 	closing    func() error
 	commitTxn  func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
+
+	rotating sync.Mutex // held while the keyring changes
 
 	gate    sync.RWMutex   // held for writing while a commit is under way
 	*opened                // guarded by gate; nil where opening it again failed
@@ -114,7 +117,7 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 		}
 	}
 	db := &DB{
-		dir: config.Dir, lock: lock, log: log,
+		dir: config.Dir, key: config.Key, lock: lock, log: log,
 		requests: make(chan *request), failing: make(chan struct{}, 1), stopping: make(chan struct{}),
 		commitTxn: (*badger.Txn).Commit,
 	}
@@ -246,6 +249,8 @@ func openBadger(o badger.Options) (bdb *badger.DB, err error) {
 func (db *DB) Close() error { return db.closing() }
 
 func (db *DB) close() error {
+	db.rotating.Lock() // the folder is nobody's after this
+	defer db.rotating.Unlock()
 	close(db.stopping)
 	db.background.Wait()
 	trouble := db.Writable(context.Background())
