@@ -144,6 +144,9 @@ func TestRotateKeyWhileServing(t *testing.T) {
 		}
 	}
 	writers.Wait()
+	if active := db.sealer.keys().Active; active != 6 {
+		t.Errorf("after five new keys the active term is %d, want 6", active)
+	}
 	if _, err := db.Check(t.Context()); err != nil {
 		t.Errorf("Check: %v", err)
 	}
