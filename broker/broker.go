@@ -44,6 +44,7 @@ type Trace struct {
 type Broker struct {
 	Parts
 	connections Connections
+	devices     idSet // credentials that may have a device flow and never had a token
 }
 
 // New returns a Broker. Its [Broker.Run] has to run beside it.
@@ -59,12 +60,13 @@ const (
 )
 
 // Run does what happens by itself: authorizations that nobody finished are
-// removed and usage is written down. It blocks until ctx ends.
+// removed, the credentials of such device flows too, and usage is written down. It blocks until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	expiry := time.NewTicker(expiryInterval)
 	defer expiry.Stop()
 	usage := time.NewTicker(usageInterval)
 	defer usage.Stop()
+	b.findDevices()
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,6 +78,7 @@ func (b *Broker) Run(ctx context.Context) error {
 			if _, err := b.Store.ExpireAuthorizations(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				b.Log.Warn("removing authorizations that expired", "error", err)
 			}
+			b.removeUnconnected(ctx, time.Now())
 		case <-usage.C:
 			b.writeUsage(ctx)
 		}

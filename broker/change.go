@@ -64,6 +64,12 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 	if config.Text(KeyProvider) != c.Config.Text(KeyProvider) {
 		return invalid("config."+KeyProvider, "cannot change, since the stored tokens are for %q; create another credential", c.Provider)
 	}
+	if config.Text(KeySubjectCredentialID) != c.Config.Text(KeySubjectCredentialID) {
+		return invalid("config."+KeySubjectCredentialID, "cannot change, since whoever creates a credential must be allowed to read the other one; create another credential")
+	}
+	if !sameDeviceFlow(config, c.Config) {
+		return invalid("config."+keyDeviceFlow, "cannot change; start another flow")
+	}
 	for _, key := range []string{KeyInputs, KeyCaptured} {
 		// They can be part of a host, and the stored secrets are for the old one.
 		if !maps.Equal(config.Texts(key), c.Config.Texts(key)) {
@@ -82,6 +88,7 @@ func replace[T any](field *T, with *T) {
 // rewrite gives the credential another config, and works out anew what follows
 // from it: a new generation where the token is another, the expiry, the status.
 func (c *Credential) rewrite(config Config, now time.Time) error {
+	config = withServiceAccount(config)
 	if err := checkConfig(c.AuthType, config); err != nil {
 		return err
 	}
@@ -91,8 +98,10 @@ func (c *Credential) rewrite(config Config, now time.Time) error {
 	}
 	old, had := c.Token()
 	newGrant := !config.Secret(KeyRefreshToken).Equal(c.Config.Secret(KeyRefreshToken))
-	newClient := !config.Secret(KeyClientSecret).Equal(c.Config.Secret(KeyClientSecret)) ||
-		config.Text(KeyClientID) != c.Config.Text(KeyClientID)
+	newClient := !sameRequest(config, c.Config)
+	if newGrant {
+		config = config.With(keyDeviceFlow, nil) // what it was to bring has come another way
+	}
 	if !expiresAt.IsZero() {
 		config = config.With(KeyExpiresAt, expiresAt.Format(time.RFC3339))
 	}
@@ -139,7 +148,7 @@ func checkConfig(t AuthType, config Config) error {
 	if t == AuthBasic && strings.Contains(config.Text(KeyUsername), ":") {
 		return invalid("config."+KeyUsername, "must not have a colon (RFC 7617, section 2)")
 	}
-	for _, key := range []string{KeyAccessToken, KeyRefreshToken, KeyAPIKey, KeyToken} {
+	for _, key := range []string{KeyAccessToken, KeyRefreshToken, KeyAPIKey, KeyToken, KeySubjectToken, KeyActorToken} {
 		if secret := config.Text(key); strings.ContainsFunc(secret, unicode.IsControl) {
 			return invalid("config."+key, "has control characters, such as a line end, which no request header can carry")
 		}
@@ -150,12 +159,7 @@ func checkConfig(t AuthType, config Config) error {
 	if t != AuthOAuth2 {
 		return nil
 	}
-	switch g := GrantType(config.Text(KeyGrantType)); g {
-	case "", GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials:
-	default:
-		return invalid("config."+KeyGrantType, "%q is not supported; give %s, %s or %s", g, GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials)
-	}
-	return nil
+	return checkGrant(config)
 }
 
 // checkHeaders refuses what would end a request header early and begin another.

@@ -29,6 +29,18 @@ const (
 	KeyPrivateKeyID = "privateKeyId"
 	KeyCertificate  = "certificate"
 
+	KeyIssuer              = "issuer"   // of an assertion; absent: the client
+	KeySubject             = "subject"  // of an assertion; absent: its issuer
+	KeyAudience            = "audience" // of an assertion, or of the token asked for
+	KeyClaims              = "claims"   // further ones of an assertion
+	KeyResource            = "resource"
+	KeySubjectToken        = "subjectToken"
+	KeySubjectTokenType    = "subjectTokenType"
+	KeySubjectCredentialID = "subjectCredentialId" // whose token is the subject token
+	KeyActorToken          = "actorToken"
+	KeyActorTokenType      = "actorTokenType"
+	KeyRequestedTokenType  = "requestedTokenType"
+
 	KeyAPIKey    = "apiKey"
 	KeyToken     = "token"
 	KeyUsername  = "username"

@@ -31,7 +31,11 @@ func (k Connections) For(ctx context.Context, c *Credential) (Connection, error)
 			inputs[name] = value
 		}
 	}
-	return k.connect(ctx, definition.Definition, clientOf(c.Config), inputs)
+	client := clientOf(c.Config)
+	if client.ID == "" && c.GrantType() == GrantJWTBearer {
+		client.ID = c.Config.Text(KeyIssuer) // the assertion says who asks
+	}
+	return k.connect(ctx, definition.Definition, client, inputs)
 }
 
 // connect completes a connection: the app's client and inputs where none are

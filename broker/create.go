@@ -33,6 +33,9 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err != nil {
 		return View{}, err
 	}
+	if err := b.settleSubject(ctx, caller, &c); err != nil {
+		return View{}, err
+	}
 	return b.create(ctx, c)
 }
 
@@ -69,7 +72,13 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	if err := c.settleRefresh(); err != nil {
 		return Credential{}, err
 	}
-	return c, c.rewrite(config, now)
+	if err := c.rewrite(config.With(keyDeviceFlow, nil), now); err != nil {
+		return Credential{}, err
+	}
+	if c.Provider == "" && c.AuthType == AuthOAuth2 && c.GrantType().Repeats() {
+		return Credential{}, invalid("provider", "say which provider is asked for the token")
+	}
+	return c, nil
 }
 
 // settleRefresh takes over what metadata.refresh of an OAuth2 credential says.

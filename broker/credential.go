@@ -38,6 +38,9 @@ const (
 	GrantAuthorizationCode GrantType = "authorization_code"
 	GrantRefreshToken      GrantType = "refresh_token"
 	GrantClientCredentials GrantType = "client_credentials"
+	GrantDeviceCode        GrantType = "urn:ietf:params:oauth:grant-type:device_code"
+	GrantJWTBearer         GrantType = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	GrantTokenExchange     GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
 // A Status says how a credential fares.
@@ -73,7 +76,7 @@ type Summary struct {
 	ExpiresAt time.Time // when the token ends; zero if never or there is none
 	CreatedAt time.Time
 	Renewable bool      // whether something is at hand to get the next token with
-	RetryAt   time.Time // when a failed refresh may be tried again; zero if none failed
+	RetryAt   time.Time // when a failed refresh may be tried again, or a device grant is polled next; zero if neither
 	// Lazy says that the token is renewed when somebody reads it and not ahead
 	// of time; only what would die of disuse is renewed by itself. It follows
 	// from `metadata.refresh`, which is "eager", the default, or "lazy": metadata
@@ -119,12 +122,7 @@ type Intent struct {
 }
 
 // GrantType returns the grant of an OAuth2 credential.
-func (c *Credential) GrantType() GrantType {
-	if g := c.Config.Text(KeyGrantType); g != "" {
-		return GrantType(g)
-	}
-	return GrantAuthorizationCode
-}
+func (c *Credential) GrantType() GrantType { return grantTypeOf(c.Config) }
 
 // Token returns the token that the credential holds, or false where its kind
 // has none that would fit into one header or none was received yet.
@@ -164,6 +162,7 @@ func (c *Credential) Apply(answer TokenResponse, now time.Time) {
 		maps.Copy(captured, answer.Captured)
 		fields[KeyCaptured] = captured
 	}
+	delete(fields, keyDeviceFlow) // one that has led to this answer is put back
 	delete(fields, KeyExpiresAt)
 	if !answer.ExpiresAt.IsZero() {
 		fields[KeyExpiresAt] = answer.ExpiresAt.UTC().Format(time.RFC3339)
@@ -188,5 +187,5 @@ func (c *Credential) Rotate(refreshToken Secret) {
 // renewable reports whether the next token can be had without a person.
 func (c *Credential) renewable() bool {
 	return c.AuthType == AuthOAuth2 && c.Provider != "" &&
-		(c.GrantType() == GrantClientCredentials || c.Config.Text(KeyRefreshToken) != "")
+		(c.GrantType().Repeats() || c.Config.Text(KeyRefreshToken) != "" || c.awaitsDevice())
 }

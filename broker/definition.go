@@ -291,7 +291,7 @@ func (d *Definition) IsReauthError(code string) bool {
 // the client or what it asks for is refused, which only an operator can mend.
 func (d *Definition) IsClientError(code string) bool {
 	switch code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request":
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request", "invalid_target":
 		return true
 	}
 	return slices.Contains(d.TokenResponse.ClientErrors, code)

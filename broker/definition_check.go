@@ -28,9 +28,7 @@ var reservedIDs = []string{"schema"}
 // 7523 and RFC 8693.
 var knownGrants = []GrantType{
 	GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials,
-	"urn:ietf:params:oauth:grant-type:device_code",
-	"urn:ietf:params:oauth:grant-type:jwt-bearer",
-	"urn:ietf:params:oauth:grant-type:token-exchange",
+	GrantDeviceCode, GrantJWTBearer, GrantTokenExchange,
 }
 
 // Check returns nil if the definition can be used as it stands, else an

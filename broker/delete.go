@@ -20,12 +20,20 @@ func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string
 			return fmt.Errorf("credential %q was not deleted, since its tokens could not be revoked: %w", s.Name, err)
 		}
 	}
-	if err := b.Store.Delete(ctx, s.ID); err != nil {
+	if err := b.remove(ctx, s.ID); err != nil {
 		return fmt.Errorf("deleting credential %q: %w", s.Name, err)
 	}
-	b.Tokens.Delete(s.ID)
-	b.Refresher.Forget(s.ID)
-	b.Events.Publish(Event{Type: EventDeleted, CredentialID: s.ID})
+	return nil
+}
+
+// remove deletes a credential and makes it known.
+func (b *Broker) remove(ctx context.Context, id ID) error {
+	if err := b.Store.Delete(ctx, id); err != nil {
+		return err
+	}
+	b.Tokens.Delete(id)
+	b.Refresher.Forget(id)
+	b.Events.Publish(Event{Type: EventDeleted, CredentialID: id})
 	return nil
 }
 

@@ -60,6 +60,7 @@ type ReauthorizeError struct {
 	Name     string
 	Provider string
 	Reason   string // for a person: what the provider said
+	Device   bool   // the consent was given on another device
 }
 
 func (e *ReauthorizeError) Error() string {
@@ -94,7 +95,7 @@ const (
 // something unusable or refused a request. It carries facts, and never a secret
 // or the text of an answer.
 type ProviderError struct {
-	Op         string // "authorize", "discover", "exchange", "refresh", "client_credentials", "revoke", "identify", "send"
+	Op         string // "authorize", "discover", "exchange", "refresh", "client_credentials", "assert", "exchange_token", "start_device", "poll_device", "introspect", "revoke", "identify", "send"
 	Provider   string // id of the definition
 	Host       string // whom it asked
 	Sent       Sent

@@ -93,28 +93,39 @@ func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequ
 
 // plan turns a request into the authorization to be stored.
 func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, error) {
-	definition, err := b.Definitions.Definition(r.ProviderID)
+	a, err := b.outline(r, existing)
 	if err != nil {
 		return Authorization{}, err
 	}
-	d := definition.Definition
-	if d.GrantTypes != nil && !slices.Contains(d.GrantTypes, GrantAuthorizationCode) {
+	if d := &a.Definition; d.GrantTypes != nil && !slices.Contains(d.GrantTypes, GrantAuthorizationCode) {
 		return Authorization{}, invalid("providerId", "%s has no authorization-code flow", d.ID)
-	}
-	if r.ClientID == "" && !r.ClientSecret.Empty() {
-		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
 	}
 	for name := range r.Params {
 		if IsProtocolParam(name) {
 			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
 		}
 	}
+	a.State, a.RedirectURI = random256(), r.RedirectURI
+	a.ExpiresAt = time.Now().UTC().Add(AuthorizationLifetime)
+	if a.Definition.PKCE != PKCENone {
+		a.Verifier = NewSecret(random256())
+	}
+	return a, b.settleRedirect(&a, r.ReturnURL)
+}
+
+// outline is what flows have in common: whom to ask for what, and where it goes.
+func (b *Broker) outline(r StartRequest, existing *Credential) (Authorization, error) {
+	definition, err := b.Definitions.Definition(r.ProviderID)
+	if err != nil {
+		return Authorization{}, err
+	}
+	d := definition.Definition
+	if r.ClientID == "" && !r.ClientSecret.Empty() {
+		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
+	}
 	a := Authorization{
-		State: random256(), Definition: d, RedirectURI: r.RedirectURI,
-		Client:         Client{ID: r.ClientID, Secret: r.ClientSecret},
-		Inputs:         r.Inputs,
-		CredentialName: r.CredentialName,
-		ExpiresAt:      time.Now().UTC().Add(AuthorizationLifetime),
+		Definition: d, Client: Client{ID: r.ClientID, Secret: r.ClientSecret},
+		Inputs: r.Inputs, CredentialName: r.CredentialName,
 	}
 	if existing != nil {
 		a.CredentialID = existing.ID
@@ -136,10 +147,7 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 		}
 	}
 	a.Scopes = d.Scopes(r.Scopes)
-	if d.PKCE != PKCENone {
-		a.Verifier = NewSecret(random256())
-	}
-	return a, b.settleRedirect(&a, r.ReturnURL)
+	return a, nil
 }
 
 // reuse takes the client and the inputs of a credential where none are given.
@@ -346,11 +354,7 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 		}
 		return view, b.keepOthers(ctx, a, view, answer.Others)
 	}
-	name := a.CredentialName
-	if name == "" {
-		name = a.Definition.Name
-	}
-	c := newConnection(a.Definition.ID, name, now)
+	c := newConnection(a.Definition.ID, a.name(), now)
 	if err := fill(&c); err != nil {
 		return View{}, err
 	}
@@ -378,10 +382,24 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 		answer.RefreshToken = Secret{}
 	}
 	c.Config = a.connected(c.Config)
-	c.Metadata = cloneObject(c.Metadata)
-	c.Metadata[KeyProvider] = a.Definition.ID
-	c.Metadata["scopes"] = anyList(a.Scopes)
+	c.Metadata = a.describe(c.Metadata)
 	c.Apply(answer, now)
+}
+
+// name is that of a new credential.
+func (a *Authorization) name() string {
+	if a.CredentialName != "" {
+		return a.CredentialName
+	}
+	return a.Definition.Name
+}
+
+// describe returns metadata with what the flow asked for.
+func (a *Authorization) describe(metadata map[string]any) map[string]any {
+	metadata = cloneObject(metadata)
+	metadata[KeyProvider] = a.Definition.ID
+	metadata["scopes"] = anyList(a.Scopes)
+	return metadata
 }
 
 // connected returns config with what the flow was made with.

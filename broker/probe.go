@@ -33,7 +33,7 @@ func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) 
 		return Test{Error: err.Error()}, nil
 	}
 	definition, err := b.Definitions.Definition(s.Provider)
-	if err != nil || definition.Identity == nil {
+	if err != nil || definition.Identity == nil && definition.IntrospectionURL == "" && definition.Issuer == "" {
 		return Test{Success: true}, nil // it lives, and no definition says whom to ask
 	}
 	c, err := b.Store.Get(ctx, s.ID)
@@ -44,8 +44,23 @@ func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) 
 	if err != nil {
 		return Test{Error: err.Error()}, nil
 	}
-	if _, err := b.Server.Identify(ctx, connection, reading.Access); err != nil {
+	if err := b.probe(ctx, connection, reading.Access); err != nil {
 		return Test{Error: err.Error()}, nil
 	}
 	return Test{Success: true}, nil
+}
+
+// probe returns why the provider does not take a token; nil if it does, or has
+// no place where to ask. Its API says more than its introspection, which may
+// know nothing of what an API wants.
+func (b *Broker) probe(ctx context.Context, k Connection, accessToken Secret) error {
+	if k.Definition.Identity != nil {
+		_, err := b.Server.Identify(ctx, k, accessToken)
+		return err
+	}
+	known, err := b.Server.Introspect(ctx, k, accessToken)
+	if err == nil && known.Supported && !known.Active {
+		err = fmt.Errorf("%s says that the token is not active: it was revoked, or is not one of its own", k.Definition.ID)
+	}
+	return err
 }

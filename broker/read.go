@@ -205,7 +205,7 @@ type Resolved struct {
 }
 
 // neverResolved are the keys that no action needs to make a request.
-var neverResolved = []string{KeyRefreshToken, KeyClientSecret, KeyPrivateKey}
+var neverResolved = []string{KeyRefreshToken, KeyClientSecret, KeyPrivateKey, KeySubjectToken, KeyActorToken}
 
 // Resolve returns what a request needs of the credential and nothing more: an
 // OAuth2 one is refreshed first where needed, as [Broker.Token] does.

@@ -52,6 +52,46 @@ type TokenResponse struct {
 	Others map[string]TokenResponse
 }
 
+// A DeviceAuthorization is what a person needs to consent on another device
+// (RFC 8628, section 3.2). All of it but the code has been checked to be fit to
+// be shown.
+type DeviceAuthorization struct {
+	DeviceCode              Secret
+	UserCode                string
+	VerificationURI         string
+	VerificationURIComplete string // with the user code in it; "" if the answer has none
+	ExpiresAt               time.Time
+	Interval                time.Duration // between two polls
+}
+
+// An Assertion is what a JWT says that is itself a grant (RFC 7523, section 2.1).
+// The key of the client signs it.
+type Assertion struct {
+	Issuer   string         // "" for the client
+	Subject  string         // "" for the issuer
+	Audience string         // "" for the token endpoint
+	Claims   map[string]any // further ones
+	Scopes   []string
+}
+
+// A TokenExchange is what a token is traded for another with (RFC 8693, section
+// 2.1). Types are URIs; "" leaves the choice to the provider.
+type TokenExchange struct {
+	SubjectToken       Secret
+	SubjectTokenType   string
+	ActorToken         Secret // empty: nobody acts for the subject
+	ActorTokenType     string
+	RequestedTokenType string
+	Audience, Resource string
+	Scopes             []string
+}
+
+// An Introspection is what a provider knows of a token (RFC 7662, section 2.2).
+type Introspection struct {
+	Supported bool // there is an endpoint to ask
+	Active    bool
+}
+
 // An Identity is whom a token belongs to.
 type Identity struct{ Subject, Label string }
 
@@ -89,6 +129,17 @@ type AuthorizationServer interface {
 	Refresh(ctx context.Context, c Connection, refreshToken Secret) (TokenResponse, error)
 	// ClientCredentials asks for a token of the client's own (section 4.4).
 	ClientCredentials(ctx context.Context, c Connection, scopes []string) (TokenResponse, error)
+	// StartDevice begins a device grant (RFC 8628, section 3.1).
+	StartDevice(ctx context.Context, c Connection, scopes []string) (DeviceAuthorization, error)
+	// PollDevice asks whether a person has consented (section 3.4).
+	PollDevice(ctx context.Context, c Connection, deviceCode Secret) (TokenResponse, error)
+	// Assert asks for a token with an assertion that it signs.
+	Assert(ctx context.Context, c Connection, a Assertion) (TokenResponse, error)
+	// ExchangeToken trades a token for another.
+	ExchangeToken(ctx context.Context, c Connection, x TokenExchange) (TokenResponse, error)
+	// Introspect asks the provider whether an access token is one of its own and
+	// lives.
+	Introspect(ctx context.Context, c Connection, accessToken Secret) (Introspection, error)
 	// Revoke invalidates a token (RFC 7009), as the definition's revocationRequest
 	// wants it; hint is "refresh_token" or "access_token". A token unknown to the
 	// provider is no error.

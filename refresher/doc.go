@@ -32,6 +32,7 @@
 //	pending         --token-->    active
 //	pending         --failed-->   degraded
 //	pending         --refused-->  reauth_required
+//	pending         --denied-->   reauth_required
 //	active          --failed-->   degraded
 //	active          --refused-->  reauth_required
 //	degraded        --token-->    active
@@ -40,14 +41,21 @@
 //	degraded        --grant-->    active
 //	reauth_required --token-->    active
 //	reauth_required --grant-->    active
+//	reauth_required --asked-->    pending
 //
 // token: a refresh, a person who consents or an operator brought a new access
 // token. failed: a refresh was asked for in vain, and will be again. refused:
 // the provider says that the grant is gone. client, grant: an operator wrote
-// another client secret, or another refresh token. Whatever is not drawn leaves
+// another client secret, or another refresh token. asked: somebody began a device
+// grant for it. denied: that ended without consent. Whatever is not drawn leaves
 // the state as it is: from reauth_required, no failure and no other client leads
 // out. A credential that has no access token yet becomes pending where the
 // diagram says that client or grant make it active.
+//
+// A device grant is a pending credential, and its poll is its refresh, by the
+// schedule alone: readers are told to wait. That nobody has answered yet is no
+// failure, and neither is a poll that fails: it stays pending, and is polled
+// later, until its code has ended.
 //
 // Two more states are only shown, since they follow from other facts: disabled
 // while isActive is false, and expired once a token ended that nothing is at

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -39,20 +38,24 @@ type flight struct {
 	outcome    Outcome       // "" while no provider was to be asked
 }
 
-// A grant is what a flight spends: the refresh token of a generation.
+// A grant is what a flight spends: the refresh token of a generation, or the
+// code of a device flow.
 type grant struct {
 	generation   uint64
-	refreshToken broker.Secret // empty for client credentials
+	refreshToken broker.Secret // empty for grants that repeat
+	deviceCode   broker.Secret // empty unless a person is waited for
 }
 
 func grantOf(c *broker.Credential) grant {
-	return grant{c.Generation, c.Config.Secret(broker.KeyRefreshToken)}
+	d, _ := c.DeviceFlow()
+	return grant{c.Generation, c.Config.Secret(broker.KeyRefreshToken), d.Code}
 }
 
 // isOf reports whether c still has this grant. Where it has another one, a
 // person or another daemon was faster.
 func (g grant) isOf(c *broker.Credential) bool {
-	return c.Generation == g.generation && c.Config.Secret(broker.KeyRefreshToken).Equal(g.refreshToken)
+	now := grantOf(c)
+	return now.generation == g.generation && now.refreshToken.Equal(g.refreshToken) && now.deviceCode.Equal(g.deviceCode)
 }
 
 // A pair is what a provider gave for a grant.
@@ -102,10 +105,17 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
+	request, err := f.requestOf(ctx, connection, &c)
+	switch {
+	case errors.Is(err, broker.ErrShuttingDown):
+		return broker.Token{}, err
+	case err != nil:
+		return broker.Token{}, f.fail(ctx, &c, err)
+	}
 	if err := f.enter(connection); err != nil {
 		return broker.Token{}, err
 	}
-	answer, err := f.spend(ctx, connection, &c)
+	answer, err := f.spend(ctx, request, &c)
 	if !f.asked && err != nil {
 		return broker.Token{}, err
 	}
@@ -120,7 +130,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 }
 
 // spend is steps 3 to 5, within the circuit.
-func (f *flight) spend(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
+func (f *flight) spend(ctx context.Context, ask request, c *broker.Credential) (answer broker.TokenResponse, err error) {
 	defer func() { f.leave(f.asked, err) }()
 	if err := f.checkWritable(ctx); err != nil {
 		return answer, err
@@ -129,7 +139,7 @@ func (f *flight) spend(ctx context.Context, k broker.Connection, c *broker.Crede
 		return answer, err
 	}
 	f.asked = true
-	return f.ask(ctx, k, c)
+	return f.ask(ctx, ask)
 }
 
 // land has the schedule take note of how the flight ended.
@@ -179,7 +189,14 @@ func (f *flight) mayAsk(c *broker.Credential) error {
 	default:
 		why = "there is no refresh token to renew it with"
 	}
-	return &broker.ReauthorizeError{ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why}
+	return reauthorize(c, why)
+}
+
+// reauthorize is the error of a credential that only a person can make work.
+func reauthorize(c *broker.Credential, why string) error {
+	return &broker.ReauthorizeError{
+		ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why, Device: c.GrantType() == broker.GrantDeviceCode,
+	}
 }
 
 // checkWritable is step 3: where the outcome could not be kept, nothing is spent.
@@ -210,30 +227,9 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 }
 
 // ask is step 5. Once it was called the grant may be spent, whatever it returns.
-func (f *flight) ask(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
+func (f *flight) ask(ctx context.Context, ask request) (answer broker.TokenResponse, err error) {
 	defer func() { f.caught(recover(), &err) }()
-	if c.GrantType() == broker.GrantClientCredentials {
-		return f.config.Server.ClientCredentials(ctx, k, k.Definition.Scopes(wantedScopes(c)))
-	}
-	return f.config.Server.Refresh(ctx, k, c.Config.Secret(broker.KeyRefreshToken))
-}
-
-// wantedScopes are those that the credential was made for; nil for the
-// provider's default ones.
-func wantedScopes(c *broker.Credential) (scopes []string) {
-	list, _ := c.Metadata["scopes"].([]any)
-	for _, scope := range list {
-		if text, ok := scope.(string); ok {
-			scopes = append(scopes, text)
-		}
-	}
-	if scopes == nil {
-		scopes = strings.Fields(c.Config.Text(broker.KeyScope))
-	}
-	if len(scopes) == 0 {
-		return nil
-	}
-	return scopes
+	return ask(ctx)
 }
 
 // commit is step 6. Until it succeeds the pair is kept in memory, and the next
@@ -243,7 +239,7 @@ func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error)
 	c, err := f.update(ctx, func(c *broker.Credential) error {
 		switch {
 		case p.spent.isOf(c):
-			c.Apply(p.answer, p.receivedAt)
+			apply(c, p)
 		case p.succeeds(c):
 			c.Rotate(p.answer.RefreshToken)
 		default:

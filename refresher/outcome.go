@@ -14,6 +14,9 @@ import (
 // failure is about nothing any more. It returns the callers' error.
 func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) error {
 	outcome := classify(cause)
+	if d, ok := c.DeviceFlow(); ok && d.Status == broker.DevicePending {
+		return f.failPoll(ctx, c, d, cause)
+	}
 	if outcome == OutcomeStoreUnavailable {
 		return f.storeFailed("refreshing", cause)
 	}
@@ -24,7 +27,7 @@ func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) er
 	x := f.failed(outcome, cause, fmt.Errorf("refreshing credential %q: %w", c.Name, cause))
 	switch outcome {
 	case OutcomeGrantRefused:
-		x.err = &broker.ReauthorizeError{ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why}
+		x.err = reauthorize(c, why)
 	case OutcomeConfiguration:
 		// The cause is about another request than the reader's own.
 		x.err = fmt.Errorf("refreshing credential %q: %w: %s", c.Name, broker.ErrNotConfigured, cause)

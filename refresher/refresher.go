@@ -149,6 +149,10 @@ func (r *Refresher) join(ctx context.Context, id broker.ID, need broker.Need) (l
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := &flight{Refresher: r, id: id, need: need, forced: need.Force}
+	if s, ok := r.config.Tokens.Get(id); ok && s.IsActive && s.AwaitsPerson() {
+		// Readers would undo the interval that the provider asks for.
+		return nil, fmt.Errorf("a person has to consent to credential %q on another device, which is waited for: %w", s.Name, broker.ErrAuthorizationPending)
+	}
 	if e, ok := r.queue.entries[id]; ok && !r.stopping {
 		now := wallClock()
 		if e.failure != nil && e.failure.pauses(f.forced, now) {

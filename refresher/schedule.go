@@ -23,6 +23,8 @@ func nextRefresh(s broker.Summary, policy broker.RefreshPolicy, now time.Time) t
 	switch {
 	case !s.IsActive, !s.Renewable, s.Status == broker.StatusReauth:
 		return time.Time{}
+	case s.AwaitsPerson() && s.Intent == nil:
+		return s.RetryAt // lazy ones too: a code does not wait for a reader
 	case interrupted(s):
 		return now // the grace that some providers give is short
 	case s.Lazy:

@@ -1,6 +1,7 @@
 package refresher_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -88,6 +89,22 @@ var happenings = map[string]happening{
 		w.write(id, map[string]any{broker.KeyRefreshToken: "another"})
 	}},
 	"another name": {"rename", func(w *world, id broker.ID) { w.write(id, nil) }},
+	"a person who says no on another device": {"denied", func(w *world, id broker.ID) {
+		if w.stored(id).Status != broker.StatusPending {
+			return
+		}
+		w.change(id, func(c *broker.Credential) { awaitDevice(c, time.Hour) })
+		w.provider.fail(fault{err: refusal("access_denied")})
+		stop := w.start()
+		time.Sleep(pollEvery + time.Second)
+		stop()
+	}},
+	"a device grant": {"asked", func(w *world, id broker.ID) {
+		_, err := w.broker().StartDevice(w.Context(), root, broker.StartRequest{ExistingCredentialID: string(id)})
+		if err != nil && !errors.Is(err, broker.ErrConflict) {
+			w.Errorf("StartDevice = %v", err)
+		}
+	}},
 	"a full disk": {"no space", func(w *world, id broker.ID) {
 		w.store.setProbe(func(string) error { return fmt.Errorf("disk full") })
 		w.force(id)
@@ -125,8 +142,8 @@ func TestStates(t *testing.T) {
 			t.Errorf("nothing makes %s become %s by %q", e.from, to, e.event)
 		}
 	}
-	if len(diagram) != 11 {
-		t.Errorf("the diagram has %d edges that could be read, want 11", len(diagram))
+	if len(diagram) != 13 {
+		t.Errorf("the diagram has %d edges that could be read, want 13", len(diagram))
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	OutcomeTransient Outcome = "transient"
 	// OutcomeGrantRefused: the grant is gone, and a person has to consent.
 	OutcomeGrantRefused Outcome = "grant_refused"
+	// OutcomePending: the device grant was polled, and nobody has answered it.
+	OutcomePending Outcome = "authorization_pending"
 	// OutcomeClientRefused: the provider does not take the client or what it
 	// asks for. An operator has to act; it is asked again slowly.
 	OutcomeClientRefused Outcome = "client_refused"

@@ -127,7 +127,9 @@ func (w *world) start() (stop func() error) {
 
 func (w *world) define(provider string) {
 	w.Helper()
-	w.definitions[provider] = broker.Definition{ID: provider, DefaultScopes: []string{"default"}}
+	w.definitions[provider] = broker.Definition{
+		ID: provider, Name: provider, DefaultScopes: []string{"default"}, DeviceAuthorizationURL: "https://" + provider + ".example/device",
+	}
 	app := broker.App{ProviderID: provider, Client: broker.Client{ID: "client"}}
 	if err := w.store.PutApp(w.Context(), app); err != nil {
 		w.Fatalf("PutApp: %v", err)
@@ -324,6 +326,7 @@ type provider struct {
 	script   []fault
 	outage   map[string]time.Time // until when a provider is down
 	asked    func()               // called before anything happens, if not nil
+	devices  map[string]bool      // device codes by whether a person consented; gone when spent
 }
 
 type grant struct{ spent, revoked *bool }
@@ -332,6 +335,7 @@ type call struct {
 	at       time.Time
 	provider string
 	scopes   []string
+	subject  string // the token that is exchanged
 }
 
 // A fault is how one call goes wrong.
@@ -363,7 +367,7 @@ func (p *provider) issue(revoked *bool) broker.TokenResponse {
 }
 
 func (p *provider) Refresh(ctx context.Context, k broker.Connection, refresh broker.Secret) (broker.TokenResponse, error) {
-	f, err := p.begin(ctx, call{time.Now(), k.Definition.ID, nil})
+	f, err := p.begin(ctx, call{at: time.Now(), provider: k.Definition.ID})
 	if err != nil {
 		return broker.TokenResponse{}, err
 	}
@@ -394,7 +398,20 @@ func (p *provider) Refresh(ctx context.Context, k broker.Connection, refresh bro
 }
 
 func (p *provider) ClientCredentials(ctx context.Context, k broker.Connection, scopes []string) (broker.TokenResponse, error) {
-	f, err := p.begin(ctx, call{time.Now(), k.Definition.ID, scopes})
+	return p.repeat(ctx, call{at: time.Now(), provider: k.Definition.ID, scopes: scopes})
+}
+
+func (p *provider) Assert(ctx context.Context, k broker.Connection, a broker.Assertion) (broker.TokenResponse, error) {
+	return p.repeat(ctx, call{at: time.Now(), provider: k.Definition.ID, scopes: a.Scopes})
+}
+
+func (p *provider) ExchangeToken(ctx context.Context, k broker.Connection, x broker.TokenExchange) (broker.TokenResponse, error) {
+	return p.repeat(ctx, call{at: time.Now(), provider: k.Definition.ID, scopes: x.Scopes, subject: x.SubjectToken.Reveal()})
+}
+
+// repeat answers a grant that needs no person.
+func (p *provider) repeat(ctx context.Context, c call) (broker.TokenResponse, error) {
+	f, err := p.begin(ctx, c)
 	if err == nil {
 		err = f.err
 	}
@@ -404,8 +421,7 @@ func (p *provider) ClientCredentials(ctx context.Context, k broker.Connection, s
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	answer := p.issue(new(bool))
-	answer.RefreshToken = broker.Secret{}
-	answer.Scope = strings.Join(scopes, " ")
+	answer.Scope = strings.Join(c.scopes, " ")
 	return answer, nil
 }
 

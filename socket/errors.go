@@ -110,10 +110,14 @@ func showProvider(e *broker.ProviderError) (status int, code string) {
 }
 
 func howToConnect(e *broker.ReauthorizeError) *client.Connect {
+	path, how := "/credentials/oauth2/start", ""
+	if e.Device {
+		path, how = devicePath, " --device"
+	}
 	return &client.Connect{
-		Method: http.MethodPost, Path: "/credentials/oauth2/start",
+		Method: http.MethodPost, Path: path,
 		Body:    client.StartRequest{ExistingCredentialID: string(e.ID)},
-		Command: fmt.Sprintf("invectd connect %s --existing %s", e.Provider, e.ID),
+		Command: fmt.Sprintf("invectd connect %s --existing %s%s", e.Provider, e.ID, how),
 	}
 }
 

@@ -255,6 +255,15 @@ func (p *scriptedProvider) Exchange(context.Context, broker.Connection, broker.C
 	}, p.err
 }
 
+func (p *scriptedProvider) StartDevice(context.Context, broker.Connection, []string) (broker.DeviceAuthorization, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return broker.DeviceAuthorization{
+		DeviceCode: broker.NewSecret("device-code"), UserCode: "WDJB-MJHT", VerificationURI: "https://p.example/activate",
+		ExpiresAt: time.Now().Add(10 * time.Minute).UTC(), Interval: 5 * time.Second,
+	}, p.err
+}
+
 func (p *scriptedProvider) Revoke(_ context.Context, _ broker.Connection, token broker.Secret, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

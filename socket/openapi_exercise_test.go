@@ -191,6 +191,7 @@ func (f *world) inhabit(t *testing.T) {
 	for _, provider := range []string{"gamma", "omega", "lost"} {
 		f.must(t, 201, "POST", "/credentials/oauth2/providers", `{"id":"`+provider+`","name":"`+provider+`","apiHosts":["api.example"],
 			"authorizationUrl":"https://p.example/authorize?","tokenUrl":"https://p.example/token","defaultScopes":["read"],
+			"deviceAuthorizationUrl":"https://p.example/device",
 			"tokenResponse":{"accessToken":["a","b.c"],"success":{"path":"ok","equals":true},"capture":{"team":"team.id"}},
 			"refreshRequest":{"params":{"scope":null}},"refresh":{"lead":"5m"},"identity":{"url":"https://api.example/me"},
 			"inputs":{"tenant":{"default":"common"}}}`)
@@ -233,6 +234,13 @@ func (f *world) fill(t *testing.T, text string) string {
 	}
 	replace("STATE", func() string { return f.start(t, client.StartRequest{}) })
 	replace("RETURNS", func() string { return f.start(t, client.StartRequest{ReturnURL: "https://front.example/done"}) })
+	replace("DEVICE", func() string {
+		started, err := f.client.StartDevice(t.Context(), client.DeviceRequest{ProviderID: "gamma"})
+		if err != nil {
+			t.Fatalf("StartDevice = %v", err)
+		}
+		return started.DeviceFlowID
+	})
 	replace("GONE", func() string {
 		state := f.start(t, client.StartRequest{ExistingCredentialID: "mail"})
 		f.must(t, 204, "DELETE", "/credentials/mail", "")

@@ -209,6 +209,7 @@ func TestOpenAPIHasTheWireTypes(t *testing.T) {
 		"Credential": reflect.TypeFor[client.Credential](), "Test": reflect.TypeFor[client.Test](),
 		"Usage": reflect.TypeFor[client.Usage](), "TestResponse": reflect.TypeFor[client.TestResponse](),
 		"Provider": reflect.TypeFor[client.Provider](), "App": reflect.TypeFor[client.App](),
+		"StartedDevice": reflect.TypeFor[client.StartedDevice](), "DeviceFlow": reflect.TypeFor[client.DeviceFlow](),
 		"Started": reflect.TypeFor[client.Started](), "Event": reflect.TypeFor[client.Event](),
 		"Status": reflect.TypeFor[client.Status](), "Unready": reflect.TypeFor[client.Health](),
 		"Keys": reflect.TypeFor[client.Keys](), "Version": reflect.TypeFor[client.Version](), "Error": reflect.TypeFor[client.ErrorBody](),
@@ -224,6 +225,10 @@ func TestOpenAPIHasTheWireTypes(t *testing.T) {
 		}](),
 		"StartRequest": reflect.TypeFor[struct {
 			client.StartRequest
+			noFields
+		}](),
+		"DeviceRequest": reflect.TypeFor[struct {
+			client.DeviceRequest
 			noFields
 		}](),
 		"CallbackRequest": reflect.TypeFor[struct {

@@ -10,6 +10,9 @@ import (
 // callbackPath is where a browser comes back to.
 const callbackPath = "/credentials/oauth2/callback"
 
+// devicePath is where device grants begin.
+const devicePath = "/credentials/oauth2/device"
+
 // An endpoint answers a request, or returns the error to answer with.
 type endpoint func(w http.ResponseWriter, r *http.Request) error
 
@@ -41,6 +44,8 @@ func (s *Server) routes() map[string]methods {
 
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
+		devicePath:                  {"POST": s.startDevice},
+		devicePath + "/{id}":        {"GET": s.deviceFlow},
 
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},

@@ -19,35 +19,51 @@ import (
 	"github.com/invectd/invectd/broker"
 )
 
-// assertionLifetime is how long an assertion may be used, clocks that differ
-// included.
-const assertionLifetime = time.Minute
+// An assertion lives for assertionLifetime from when it is made, and is dated
+// assertionLead earlier: that is how far clocks may differ before a provider
+// takes it for ended, or for one of the future.
+const (
+	assertionLifetime = 2 * time.Minute
+	assertionLead     = 30 * time.Second
+)
 
-// newAssertion returns the JWT that proves a client (RFC 7523, section 3):
-// signed with its private key, or with its secret as a MAC (HS256).
-func newAssertion(k broker.Connection, audience string) (string, error) {
-	sign := func(input []byte) ([]byte, error) {
-		mac := hmac.New(sha256.New, []byte(k.Client.Secret.Reveal()))
-		mac.Write(input)
-		return mac.Sum(nil), nil
-	}
-	algorithm := "HS256"
-	if k.Definition.ClientAuthentication == broker.PrivateKeyJWT {
-		var ok bool
-		if algorithm, sign, ok = signerOf(k.Client.PrivateKey); !ok {
-			return "", invalid("privateKey", "give a PEM key without a passphrase: RSA, P-256, P-384, P-521 or Ed25519")
+// newAssertion returns the JWT that proves a client (RFC 7523, section 3): signed
+// with its private key, or with its secret as a MAC (HS256). now is the time by
+// the provider's clock.
+func newAssertion(k broker.Connection, audience string, now time.Time) (string, error) {
+	if k.Definition.ClientAuthentication == broker.ClientSecretJWT {
+		if k.Client.Secret.Empty() {
+			return "", invalid("clientSecret", "client_secret_jwt needs one")
 		}
-	} else if k.Client.Secret.Empty() {
-		return "", invalid("clientSecret", "client_secret_jwt needs one")
+		mac := hmac.New(sha256.New, []byte(k.Client.Secret.Reveal()))
+		return newJWT("HS256", k.Client.PrivateKeyID, clientClaims(k, audience, now), func(input []byte) ([]byte, error) {
+			mac.Write(input)
+			return mac.Sum(nil), nil
+		})
 	}
+	return signedJWT(k.Client, clientClaims(k, audience, now))
+}
+
+func clientClaims(k broker.Connection, audience string, now time.Time) map[string]any {
+	return map[string]any{"iss": k.Client.ID, "sub": k.Client.ID, "aud": audience, "jti": rand.Text(), "iat": issued(now), "exp": ends(now)}
+}
+
+func issued(now time.Time) int64 { return now.Add(-assertionLead).Unix() }
+func ends(now time.Time) int64   { return now.Add(assertionLifetime).Unix() }
+
+// signedJWT signs claims with the private key of a client.
+func signedJWT(client broker.Client, claims map[string]any) (string, error) {
+	algorithm, sign, ok := signerOf(client.PrivateKey)
+	if !ok {
+		return "", invalid("privateKey", "give a PEM key without a passphrase: RSA, P-256, P-384, P-521 or Ed25519")
+	}
+	return newJWT(algorithm, client.PrivateKeyID, claims, sign)
+}
+
+func newJWT(algorithm, keyID string, claims map[string]any, sign func([]byte) ([]byte, error)) (string, error) {
 	header := map[string]string{"alg": algorithm, "typ": "JWT"}
-	if k.Client.PrivateKeyID != "" {
-		header["kid"] = k.Client.PrivateKeyID
-	}
-	now := time.Now()
-	claims := map[string]any{
-		"iss": k.Client.ID, "sub": k.Client.ID, "aud": audience, "jti": rand.Text(),
-		"iat": now.Unix(), "exp": now.Add(assertionLifetime).Unix(),
+	if keyID != "" {
+		header["kid"] = keyID
 	}
 	input, err := joseEncode(header, claims)
 	if err != nil {

@@ -49,6 +49,7 @@ type Client struct {
 	config    Config
 	transport *http.Transport
 	discovery discovery
+	clocks    clocks
 }
 
 var _ broker.AuthorizationServer = (*Client)(nil)
@@ -60,6 +61,11 @@ const (
 	opExchange          = "exchange"
 	opRefresh           = "refresh"
 	opClientCredentials = "client_credentials"
+	opAssert            = "assert"
+	opExchangeToken     = "exchange_token"
+	opStartDevice       = "start_device"
+	opPollDevice        = "poll_device"
+	opIntrospect        = "introspect"
 	opRevoke            = "revoke"
 	opIdentify          = "identify"
 	opSend              = "send"
@@ -134,6 +140,21 @@ func (c *Client) ClientCredentials(ctx context.Context, k broker.Connection, sco
 	})
 }
 
+// ExchangeToken implements [broker.AuthorizationServer].
+func (c *Client) ExchangeToken(ctx context.Context, k broker.Connection, x broker.TokenExchange) (broker.TokenResponse, error) {
+	return c.token(ctx, opExchangeToken, k, url.Values{
+		"grant_type":           {string(broker.GrantTokenExchange)},
+		"subject_token":        {x.SubjectToken.Reveal()},
+		"subject_token_type":   {x.SubjectTokenType},
+		"actor_token":          {x.ActorToken.Reveal()},
+		"actor_token_type":     {x.ActorTokenType},
+		"requested_token_type": {x.RequestedTokenType},
+		"audience":             {x.Audience},
+		"resource":             {x.Resource},
+		"scope":                {k.Definition.JoinScopes(x.Scopes)},
+	})
+}
+
 // token asks the token endpoint once. Whatever the grant type, the request is
 // that of clientcredentials with its grant_type replaced.
 func (c *Client) token(ctx context.Context, op string, k broker.Connection, params url.Values) (broker.TokenResponse, error) {
@@ -153,8 +174,12 @@ func (c *Client) token(ctx context.Context, op string, k broker.Connection, para
 		return broker.TokenResponse{}, err
 	}
 	maps.Copy(params, proof.params)
+	clientID := k.Client.ID
+	if op == opAssert && k.Client.Secret.Empty() {
+		clientID = "" // RFC 7523, section 3.1: the assertion says who asks
+	}
 	config := clientcredentials.Config{
-		ClientID:       k.Client.ID,
+		ClientID:       clientID,
 		ClientSecret:   proof.secret,
 		TokenURL:       target,
 		EndpointParams: params,

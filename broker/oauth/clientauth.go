@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -34,7 +35,7 @@ func (c *Client) authenticate(k broker.Connection, audience string) (proof, erro
 			p.style = oauth2.AuthStyleInHeader
 		}
 	case broker.ClientSecretJWT, broker.PrivateKeyJWT:
-		assertion, err := newAssertion(k, audience)
+		assertion, err := newAssertion(k, audience, c.clocks.at(hostOf(audience), time.Now()))
 		if err != nil {
 			return proof{}, err
 		}

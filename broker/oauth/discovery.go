@@ -45,6 +45,8 @@ type endpoint func(*broker.Definition) *string
 func authorizationEndpoint(d *broker.Definition) *string { return &d.AuthorizationURL }
 func tokenEndpoint(d *broker.Definition) *string         { return &d.TokenURL }
 func revocationEndpoint(d *broker.Definition) *string    { return &d.RevocationURL }
+func introspectionEndpoint(d *broker.Definition) *string { return &d.IntrospectionURL }
+func deviceEndpoint(d *broker.Definition) *string        { return &d.DeviceAuthorizationURL }
 
 // discovers reports whether a definition relies on metadata: it leaves one of
 // the two main endpoints to its issuer.
@@ -53,16 +55,18 @@ func discovers(d *broker.Definition) bool {
 }
 
 // complete returns k with the endpoint that is needed, discovered at the issuer
-// where the definition does not give it. Nothing of op was sent if it fails.
+// where the definition does not give it. Nothing of op was sent if it fails. The
+// endpoints that are not everybody's may be missing without an error.
 func (c *Client) complete(ctx context.Context, op string, k broker.Connection, needed endpoint) (broker.Connection, error) {
-	if *needed(&k.Definition) != "" || !discovers(&k.Definition) {
+	d := &k.Definition
+	// Whoever starts a device grant asks for just that, and nothing goes on without.
+	if *needed(d) != "" || !discovers(d) && (d.Issuer == "" || op != opStartDevice) {
 		return k, nil
 	}
 	found, issuer, err := c.metadata(ctx, op, k)
 	if err != nil {
 		return broker.Connection{}, err
 	}
-	d := &k.Definition
 	for at, value := range map[*string]string{
 		&d.AuthorizationURL: found.authorization, &d.TokenURL: found.token, &d.RevocationURL: found.revocation,
 		&d.IntrospectionURL: found.introspection, &d.DeviceAuthorizationURL: found.device,
@@ -71,7 +75,7 @@ func (c *Client) complete(ctx context.Context, op string, k broker.Connection, n
 			*at = value
 		}
 	}
-	if *needed(d) == "" && op != opRevoke {
+	if *needed(d) == "" && op != opRevoke && op != opIntrospect && op != opStartDevice {
 		return broker.Connection{}, operation{op: op, definition: d}.undiscovered(issuer, errNoEndpoint)
 	}
 	return k, nil
@@ -198,7 +202,7 @@ func (c *Client) discoverAt(ctx context.Context, d *broker.Definition, issuer, a
 	}
 	value, err := got.value()
 	if err == nil && textAt(value, "issuer") != issuer {
-		err = fmt.Errorf("the metadata is not that of the issuer %q that it was asked for", issuer)
+		err = fmt.Errorf("the metadata is not that of the issuer %q that it was asked for, to the letter: a slash at the end counts", issuer)
 	}
 	found := readMetadata(value)
 	if err == nil {

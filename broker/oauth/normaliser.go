@@ -72,6 +72,11 @@ func (n *normaliser) roundTrip(standard *http.Request) (broker.TokenResponse, er
 		code := cleanCode(refused.code, secretsIn(params, n.connection), knownCodes(n.operation.definition)...)
 		return broker.TokenResponse{}, n.operation.refused(host, got, code, refused.err)
 	}
+	if n.operation.op == opExchangeToken {
+		if err := checkIssuedType(got, params.Get("requested_token_type")); err != nil {
+			return broker.TokenResponse{}, n.operation.refused(host, got, "", err)
+		}
+	}
 	return token, nil
 }
 
@@ -93,7 +98,8 @@ func secretsIn(params url.Values, k broker.Connection) []string {
 	var out []string
 	for _, secret := range []string{
 		params.Get("code"), params.Get("code_verifier"), params.Get("refresh_token"), params.Get("token"),
-		params.Get("client_assertion"), k.Client.Secret.Reveal(),
+		params.Get("client_assertion"), params.Get("assertion"), params.Get("device_code"),
+		params.Get("subject_token"), params.Get("actor_token"), k.Client.Secret.Reveal(),
 	} {
 		if secret != "" {
 			out = append(out, secret)

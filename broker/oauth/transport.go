@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -47,6 +48,7 @@ func (c *Client) send(o operation, r *http.Request) (answer, error) {
 		return answer{}, o.unanswered(r.URL.Host, p.sent(), err)
 	}
 	defer response.Body.Close()
+	c.clocks.note(r.URL.Host, response.Header.Get("Date"), time.Now())
 	limit := c.config.ResponseLimit
 	if o.op == opSend {
 		limit = sendLimit

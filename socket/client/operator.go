@@ -105,6 +105,18 @@ func (c *Client) Start(ctx context.Context, in StartRequest) (out Started, err e
 	return out, err
 }
 
+// StartDevice begins a device grant, which the daemon polls.
+func (c *Client) StartDevice(ctx context.Context, in DeviceRequest) (out StartedDevice, err error) {
+	_, err = c.Do(ctx, "POST", "/credentials/oauth2/device", nil, in, &out)
+	return out, err
+}
+
+// DeviceFlow tells how a device grant stands.
+func (c *Client) DeviceFlow(ctx context.Context, id string) (out DeviceFlow, err error) {
+	_, err = c.Do(ctx, "GET", "/credentials/oauth2/device/"+url.PathEscape(id), nil, nil, &out)
+	return out, err
+}
+
 // Callback hands on what the browser brought back, and returns the credential.
 func (c *Client) Callback(ctx context.Context, in CallbackRequest) (out Credential, err error) {
 	_, err = c.Do(ctx, "POST", "/credentials/oauth2/callback", nil, in, &out)

@@ -115,6 +115,33 @@ type Started struct {
 	State            string `json:"state"`
 }
 
+// A DeviceRequest begins a device grant.
+type DeviceRequest struct {
+	ProviderID           string            `json:"providerId,omitempty"`
+	ClientID             string            `json:"clientId,omitempty"`
+	ClientSecret         string            `json:"clientSecret,omitempty"`
+	Scopes               []string          `json:"scopes,omitzero"` // nil for the provider's default ones
+	CredentialName       string            `json:"credentialName,omitempty"`
+	ExistingCredentialID string            `json:"existingCredentialId,omitempty"` // the id or name of one to reconnect
+	Inputs               map[string]string `json:"inputs,omitempty"`
+}
+
+// A StartedDevice is what a person needs to consent on another device.
+type StartedDevice struct {
+	DeviceFlowID            string    `json:"deviceFlowId"`
+	CredentialID            string    `json:"credentialId"` // pending until somebody consents
+	UserCode                string    `json:"userCode"`
+	VerificationURI         string    `json:"verificationUri"`
+	VerificationURIComplete string    `json:"verificationUriComplete,omitempty"` // with the code in it
+	ExpiresAt               time.Time `json:"expiresAt"`
+}
+
+// A DeviceFlow tells how a device grant stands.
+type DeviceFlow struct {
+	Status       string `json:"status"` // "pending", "complete", "denied" or "expired"
+	CredentialID string `json:"credentialId"`
+}
+
 // A CallbackRequest hands on what the browser brought back.
 type CallbackRequest struct {
 	Code         string `json:"code"`
