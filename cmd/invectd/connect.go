@@ -17,16 +17,21 @@ import (
 func newConnectCommand(p program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connect PROVIDER",
-		Short: "Connect to an OAuth2 provider, in a browser",
+		Short: "Connect to an OAuth2 provider, in a browser or on another device",
 		Long: `Connect to an OAuth2 provider: this opens its consent page in a browser, or prints
 the address, receives the answer on 127.0.0.1 and stores the connection.
 
 The client is the one that "invectd apps set" registered, or that of --client-id.
 It has to be allowed to redirect to http://127.0.0.1/callback; where the provider
 insists on one port, name it with --port. The browser has to be on this machine:
-elsewhere forward the port, as with ssh -L 8400:127.0.0.1:8400 and --port 8400.`,
+elsewhere forward the port, as with ssh -L 8400:127.0.0.1:8400 and --port 8400.
+
+Where the provider takes it, --device needs no browser here at all: it prints a code
+and an address to enter it at, on any device. The daemon waits for the consent; with
+Ctrl-C it stops to.`,
 		Example: `  invectd connect github --name work
   invectd connect microsoft --scope Mail.Read --scope offline_access --input tenant=example.com
+  invectd connect github --device       # over ssh: consent on a telephone
   invectd connect --existing work       # after the provider took the consent back`,
 		Args: cobra.MaximumNArgs(1),
 	}
@@ -39,7 +44,11 @@ elsewhere forward the port, as with ssh -L 8400:127.0.0.1:8400 and --port 8400.`
 		if err != nil {
 			return err
 		}
-		credential, err := f.connect(cmd.Context(), c, request)
+		connect := f.connect
+		if f.device {
+			connect = f.connectDevice
+		}
+		credential, err := connect(cmd.Context(), c, request)
 		if err != nil {
 			return err
 		}
@@ -65,7 +74,7 @@ type connectFlags struct {
 	scopes             []string
 	inputs, parameters map[string]string
 	port               uint16
-	noBrowser          bool
+	noBrowser, device  bool
 	timeout            time.Duration
 }
 
@@ -79,6 +88,7 @@ func (f *connectFlags) add(flags *pflag.FlagSet) {
 	addMap(flags, &f.parameters, "param", "`NAME=VALUE` to add to the consent page's address")
 	flags.Uint16Var(&f.port, "port", 0, "port of the redirect on 127.0.0.1 (default any)")
 	flags.BoolVar(&f.noBrowser, "no-browser", false, "only print the address")
+	flags.BoolVar(&f.device, "device", false, "consent on another device, by a code")
 	flags.DurationVar(&f.timeout, "timeout", broker.AuthorizationLifetime, "how long to wait for consent")
 }
 
@@ -91,6 +101,8 @@ func (f *connectFlags) request(cmd *cobra.Command, args []string) (r client.Star
 		return r, usagef("--name is for a new credential; `invectd update` changes that of one that exists")
 	case f.clientSecretFile != "" && f.clientID == "":
 		return r, usagef("--client-secret-file needs --client-id")
+	case f.device && (f.port != 0 || f.noBrowser || len(f.parameters) > 0):
+		return r, usagef("--port, --no-browser and --param are for consent in a browser, not for --device")
 	case f.timeout <= 0:
 		return r, usagef("--timeout takes a duration such as 5m")
 	}
@@ -165,9 +177,7 @@ func (f *connectFlags) await(ctx context.Context, l *loopback) (redirect, error)
 	defer tick.Stop()
 	_, shows := terminal(f.stderr)
 	for {
-		if deadline, ok := ctx.Deadline(); ok && shows {
-			fmt.Fprintf(f.stderr, "\rWaiting for consent, %s left. Ctrl-C ends it. ", time.Until(deadline).Round(time.Second))
-		}
+		f.showLeft(ctx, shows)
 		select {
 		case answer := <-l.arrived:
 			f.endLine(shows)
@@ -180,6 +190,12 @@ func (f *connectFlags) await(ctx context.Context, l *loopback) (redirect, error)
 			return redirect{}, errInterrupted
 		case <-tick.C:
 		}
+	}
+}
+
+func (f *connectFlags) showLeft(ctx context.Context, shows bool) {
+	if deadline, ok := ctx.Deadline(); ok && shows {
+		fmt.Fprintf(f.stderr, "\rWaiting for consent, %s left. Ctrl-C ends it. ", time.Until(deadline).Round(time.Second))
 	}
 }
 

@@ -41,6 +41,7 @@ func registerSandbox(ctx context.Context, c *client.Client, server *sandbox.Serv
 	definition := broker.Definition{
 		ID: devProvider, Name: "Sandbox", Description: "A provider to try things out with", Category: "test",
 		Issuer: server.Issuer(), AuthorizationURL: at.Authorization, TokenURL: at.Token, RevocationURL: at.Revocation,
+		DeviceAuthorizationURL: at.DeviceAuthorization, IntrospectionURL: at.Introspection,
 		DefaultScopes: []string{"openid", "email"}, PKCE: broker.PKCERequired, ClientAuthentication: broker.ClientSecretBasic,
 		Identity: &broker.IdentityRequest{URL: at.Resource, Subject: "subject"},
 	}
