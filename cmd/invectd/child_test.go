@@ -27,8 +27,9 @@ type childDaemon struct {
 	log    chan string // what the process said, once it has ended
 }
 
-// startChild runs the daemon until the test ends.
-func startChild(t *testing.T) *childDaemon {
+// startChild runs the daemon until the test ends, with further variables in its
+// environment.
+func startChild(t *testing.T, variables ...string) *childDaemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "invectd-") // the path of a socket has to be short
 	if err != nil {
@@ -39,6 +40,7 @@ func startChild(t *testing.T) *childDaemon {
 	p.env = append(os.Environ(), "INVECT_ENCRYPTION_KEY="+newKeyText(), "INVECT_SOCKET="+p.socket,
 		"INVECT_DATA_DIR="+filepath.Join(dir, "store"), "INVECT_ALLOW_ADDRESSES=127.0.0.0/8",
 		"INVECT_METRICS=off", "INVECT_CALLBACK=off", "GORACE=atexit_sleep_ms=0")
+	p.env = append(p.env, variables...)
 	p.start()
 	t.Cleanup(p.kill)
 	return p
