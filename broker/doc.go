@@ -22,6 +22,12 @@
 //     "bot" and mean RFC 6750.
 //   - RFC 6749, section 6: the refresh token of an earlier answer is kept where
 //     an answer brings none.
+//   - RFC 7523, section 2.2, and RFC 7521: assertions are dated half a minute back,
+//     and by the clock of the provider where that is known to be another.
+//   - RFC 8628, section 3.2: an answer without expires_in, which is required, is
+//     taken for one of 15 minutes, and verification_url for verification_uri.
+//   - RFC 8693, section 2.1: one audience and one resource; section 2.2.1: an answer
+//     without issued_token_type, which is required, is taken for what was asked.
 //   - RFC 7636: PKCE with S256 is sent unless the definition says none; "plain"
 //     is never sent.
 package broker

@@ -60,8 +60,9 @@ func (f *flight) failPoll(ctx context.Context, c *broker.Credential, d broker.De
 	if classify(cause) == OutcomeStoreUnavailable {
 		return f.storeFailed("polling for", cause)
 	}
-	doubtful := interrupted(c.Summary)
-	v, g, now := judgePoll(d, cause, doubtful), grantOf(c), wallClock()
+	v, g, now := judgePoll(d, cause, interrupted(c.Summary)), grantOf(c), wallClock()
+	// Who says that nobody has answered yet has spent nothing before either.
+	doubtful := v.unanswered && (interrupted(c.Summary) || undecided(cause))
 	f.outcome = OutcomePending
 	var x *failure
 	if v.unanswered {
@@ -73,13 +74,13 @@ func (f *flight) failPoll(ctx context.Context, c *broker.Credential, d broker.De
 		}
 	}
 	if v.status == broker.DevicePending && !now.Before(d.ExpiresAt) {
-		v = expired(doubtful || undecided(cause))
+		v = expired(doubtful)
 	}
 	stored, err := f.update(ctx, func(c *broker.Credential) error {
 		if !g.isOf(c) {
 			return errSuperseded
 		}
-		if !(doubtful || undecided(cause)) || v.status != broker.DevicePending {
+		if !doubtful || v.status != broker.DevicePending {
 			c.Intent = nil
 		}
 		f.recordPoll(c, d, v, x, now)
@@ -89,7 +90,9 @@ func (f *flight) failPoll(ctx context.Context, c *broker.Credential, d broker.De
 	case f.superseded(err):
 		return err
 	case err != nil:
-		return f.storeFailed("polling for", err)
+		y := f.storeFailure("polling for", err)
+		y.retryAt = later(y.retryAt, now.Add(max(d.Interval, v.interval))) // the provider has no part in this
+		return f.giveUp(y)
 	}
 	f.config.Tokens.Put(stored)
 	f.remember(x)
@@ -123,8 +126,8 @@ func (f *flight) recordPoll(c *broker.Credential, d broker.DeviceFlow, v verdict
 	if x != nil {
 		c.RetryAt = x.retryAt
 	}
-	if c.RetryAt.After(d.ExpiresAt) { // to tell of the end as soon as it has come
-		c.RetryAt = later(d.ExpiresAt, now.Add(time.Second))
+	if c.RetryAt.After(d.ExpiresAt) { // to tell soon of the end
+		c.RetryAt = later(d.ExpiresAt, now.Add(d.Interval))
 	}
 	c.SetDeviceFlow(d)
 }

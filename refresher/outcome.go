@@ -83,11 +83,15 @@ func (f *flight) record(before *broker.Credential, x *failure, cause error, why 
 // storeFailed ends a flight that could not read or write. The status stays: it
 // could not be written either.
 func (f *flight) storeFailed(doing string, cause error) error {
+	return f.giveUp(f.storeFailure(doing, cause))
+}
+
+func (f *flight) storeFailure(doing string, cause error) *failure {
 	err := fmt.Errorf("%s credential %s: %w", doing, f.id, cause)
 	if !errors.Is(cause, broker.ErrStoreUnavailable) {
 		err = fmt.Errorf("%s credential %s: %w: %w", doing, f.id, broker.ErrStoreUnavailable, cause)
 	}
-	return f.giveUp(f.failed(OutcomeStoreUnavailable, cause, err))
+	return f.failed(OutcomeStoreUnavailable, cause, err)
 }
 
 // giveUp ends a flight with a failure that is known to memory alone. The log

@@ -189,6 +189,7 @@ func (s *simulation) heal() {
 		}
 		s.checkEnd(c, reading, err)
 	}
+	s.checkDevices()
 }
 
 func (s *simulation) checkEnd(c broker.Credential, reading broker.Reading, err error) {

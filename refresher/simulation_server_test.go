@@ -19,6 +19,7 @@ type simServer struct {
 	expires map[string]time.Time // of access tokens
 	issued  map[broker.ID]int
 	script  map[broker.ID][]simFault // what goes wrong next
+	devices map[string]*simDevice    // by device code
 	outages map[string]time.Time     // until when a provider is down
 	calls   map[broker.ID][]time.Time
 	counts  simCounts
@@ -82,7 +83,7 @@ func graceOf(provider string) time.Duration {
 
 func newSimServer() *simServer {
 	return &simServer{
-		grants: map[string]*simGrant{}, expires: map[string]time.Time{}, issued: map[broker.ID]int{}, script: map[broker.ID][]simFault{},
+		grants: map[string]*simGrant{}, expires: map[string]time.Time{}, issued: map[broker.ID]int{}, script: map[broker.ID][]simFault{}, devices: map[string]*simDevice{},
 		outages: map[string]time.Time{}, calls: map[broker.ID][]time.Time{},
 	}
 }

@@ -39,7 +39,7 @@ func TestSimulation(t *testing.T) {
 		to = 21
 	}
 	var total simCounts
-	crashes, consents := 0, 0
+	crashes, consents, devices := 0, 0, map[broker.DeviceStatus]int{}
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			s := simulate(t, uint64(seed), intact)
@@ -54,9 +54,13 @@ func TestSimulation(t *testing.T) {
 			total.reuses += s.server.counts.reuses
 			total.lost += s.server.counts.lost
 			crashes += s.crashes
+			for status, count := range s.devices {
+				devices[status] += count
+			}
 			consents += s.consents
 		})
 	}
+	t.Logf("device grants: %v", devices)
 	t.Logf("%d seeds, %d crashes, %d rotations, %d answers lost on the wire; a spent token came again %d times within its grace and %d times after, each when its answer was lost; %d credentials ended with a person having to consent",
 		to-from, crashes, total.rotations, total.lost, total.graced, total.reuses, consents)
 }
@@ -80,6 +84,7 @@ type simulation struct {
 	crashes int
 
 	consents int
+	devices  map[broker.DeviceStatus]int // how device grants ended
 
 	mu         sync.Mutex // guards all below
 	server     *simServer
@@ -87,7 +92,8 @@ type simulation struct {
 	crashAt    crashPoint      // where the process is to crash; zero if nowhere
 	durable    map[string]bool // access and refresh tokens that were committed
 	promised   map[broker.ID]promise
-	forced     map[broker.ID]int // requests that an operator's force may make
+	forced     map[broker.ID]int     // requests that an operator's force may make
+	flows      map[string]*simDevice // by the id that the daemon gave
 	spreads    uint64
 	spreadAt   uint64
 	moment     time.Time // of the last write
@@ -114,6 +120,7 @@ func simulate(t *testing.T, seed uint64, broken breakage) *simulation {
 		T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), broken: broken, disk: &memoryDisk{},
 		server: newSimServer(), failing: map[string]bool{}, durable: map[string]bool{},
 		promised: map[broker.ID]promise{}, forced: map[broker.ID]int{},
+		flows: map[string]*simDevice{}, devices: map[broker.DeviceStatus]int{},
 	}
 	steps := 150
 	if seed%10 == 0 && broken == intact {
@@ -140,6 +147,7 @@ func simulate(t *testing.T, seed uint64, broken breakage) *simulation {
 		}
 		s.halt(false)
 		s.running.Wait()
+		time.Sleep(time.Minute) // what is left of processes that crashed just now ends
 	})
 	s.T = t
 	return s
@@ -151,7 +159,7 @@ func (s *simulation) boot() {
 	s.tokens = broker.NewTokens()
 	definitions, events := definitions{}, broker.NewEvents()
 	for provider := range simProviders {
-		definitions[provider] = broker.Definition{ID: provider, Refresh: broker.RefreshPolicy{ReuseGrace: broker.Duration(graceOf(provider))}}
+		definitions[provider] = broker.Definition{ID: provider, Name: provider, DeviceAuthorizationURL: "https://p.example/device", Refresh: broker.RefreshPolicy{ReuseGrace: broker.Duration(graceOf(provider))}}
 		app := broker.App{ProviderID: provider, Client: broker.Client{ID: "client"}}
 		if err := s.process.PutApp(context.Background(), app); err != nil {
 			s.Fatalf("PutApp = %v", err)
@@ -253,7 +261,7 @@ func (s *simulation) pickProvider() string {
 // step is something that happens.
 func (s *simulation) step() {
 	id := s.pick()
-	switch s.random.IntN(22) {
+	switch s.random.IntN(23) {
 	case 0, 1, 2, 3, 4:
 		for range 1 + s.random.IntN(5) {
 			s.read(id)
@@ -311,6 +319,8 @@ func (s *simulation) step() {
 			return
 		}
 		s.pass(time.Duration(s.random.IntN(30)) * time.Minute)
+	case 22:
+		s.device()
 	}
 	synctest.Wait()
 }

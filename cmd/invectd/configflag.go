@@ -15,6 +15,7 @@ type configFlag struct {
 	configFile, secretFile string
 	username               string
 	paramName, location    string
+	subject                string
 }
 
 func (f *configFlag) add(flags *pflag.FlagSet) {
@@ -22,6 +23,7 @@ func (f *configFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.configFile, "config-file", "", "`FILE` with the config as a JSON object, - for standard input")
 	flags.StringVar(&f.username, "username", "", "user name that goes with a password")
 	flags.StringVar(&f.paramName, "param-name", "", "header or query parameter that carries an API key (default X-API-Key)")
+	flags.StringVar(&f.subject, "subject", "", "whom an oauth2 assertion speaks for (default its issuer)")
 	flags.StringVar(&f.location, "location", "", "where an API key goes: header or query")
 }
 
@@ -45,7 +47,7 @@ func (f *configFlag) read(ctx context.Context, authType string) (map[string]any,
 		}
 	}
 	for key, value := range map[string]string{
-		broker.KeyUsername: f.username, broker.KeyParamName: f.paramName, broker.KeyLocation: f.location,
+		broker.KeyUsername: f.username, broker.KeyParamName: f.paramName, broker.KeyLocation: f.location, broker.KeySubject: f.subject,
 	} {
 		if value != "" {
 			config[key] = value

@@ -20,10 +20,18 @@ func newCreateCommand(p program) *cobra.Command {
 The secret of an apiKey, bearer or basic credential comes from --secret-file; at a
 terminal you are asked for it. All other kinds, and further fields, come from
 --config-file, a JSON object: for oauth2 tokens brought from elsewhere its keys
-are accessToken, refreshToken and expiresAt.`,
+are accessToken, refreshToken and expiresAt.
+
+The key file of a Google service account is taken as it is; --scope says what for,
+and --subject whom of the domain it acts for. Other grants that need no person name
+grantType: client_credentials, or with urn:ietf:params:oauth:grant-type: before them
+jwt-bearer (privateKey, issuer, subject, audience, claims) and token-exchange
+(subjectToken or subjectCredentialId, audience, resource, requestedTokenType).`,
 		Example: `  invectd create --name openai --auth-type apiKey --secret-file key.txt
   pass show jira | invectd create --name jira --auth-type basic --username ada --secret-file -
-  invectd create --name robot --auth-type oauth2 --provider google --config-file tokens.json`,
+  invectd create --name robot --auth-type oauth2 --provider google --config-file tokens.json
+  invectd create --name sheets --auth-type oauth2 --provider google --config-file key.json \
+    --scope https://www.googleapis.com/auth/spreadsheets --subject ada@example.com`,
 		Args: cobra.NoArgs,
 	}
 	d, asJSON := addDaemonFlag(p, cmd), addJSONFlag(cmd)
@@ -50,6 +58,7 @@ type createFlags struct {
 	provider               string
 	description, workspace string
 	metadataFile           string
+	scopes                 []string
 	shared                 bool
 }
 
@@ -61,6 +70,7 @@ func (f *createFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.description, "description", "", "text for people")
 	flags.StringVar(&f.workspace, "workspace", "", "id of the workspace that it belongs to")
 	flags.StringVar(&f.metadataFile, "metadata-file", "", "`FILE` with metadata as a JSON object")
+	flags.StringArrayVar(&f.scopes, "scope", nil, "scope to ask for, once for each, where the grant needs no person (default the provider's)")
 	flags.BoolVar(&f.shared, "shared", false, "mark it as shared")
 	f.configFlag.add(flags)
 }
@@ -82,6 +92,12 @@ func (f *createFlags) input(ctx context.Context) (in client.CredentialInput, err
 	}
 	if f.metadataFile != "" {
 		in.Metadata, err = f.readObject(f.metadataFile)
+	}
+	if len(f.scopes) > 0 {
+		if in.Metadata == nil {
+			in.Metadata = map[string]any{}
+		}
+		in.Metadata["scopes"] = f.scopes
 	}
 	return in, err
 }
