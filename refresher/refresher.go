@@ -151,7 +151,7 @@ func (r *Refresher) join(ctx context.Context, id broker.ID, need broker.Need) (l
 	f := &flight{Refresher: r, id: id, need: need, forced: need.Force}
 	if s, ok := r.config.Tokens.Get(id); ok && s.IsActive && s.AwaitsPerson() {
 		// Readers would undo the interval that the provider asks for.
-		return nil, fmt.Errorf("a person has to consent to credential %q on another device, which is waited for: %w", s.Name, broker.ErrAuthorizationPending)
+		return nil, fmt.Errorf("nobody has consented to credential %q on the other device yet: %w", s.Name, broker.ErrAuthorizationPending)
 	}
 	if e, ok := r.queue.entries[id]; ok && !r.stopping {
 		now := wallClock()
