@@ -76,6 +76,9 @@ func (s *Server) dispatch(m methods) http.Handler {
 			w.Header().Set("Allow", allow)
 			return &refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path takes " + allow, nil}
 		}
+		if !pay(r, cost(r)) {
+			return errTooOften
+		}
 		return do(w, r)
 	})
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/invectd/invectd/broker"
 )
 
@@ -34,7 +32,7 @@ const (
 	lastWords   = 500 * time.Millisecond // for refusals, after that
 )
 
-// Config is what a [Server] is made of. All fields are needed.
+// Config is what a [Server] is made of. All fields are needed but Limits.
 type Config struct {
 	Broker  *broker.Broker
 	Version string
@@ -43,6 +41,7 @@ type Config struct {
 	Listeners func() map[string]string
 	// Health returns why the store cannot be written now, or nil.
 	Health func(ctx context.Context) error
+	Limits Limits // the zero value is the default
 	Log    *slog.Logger
 }
 
@@ -52,6 +51,7 @@ type Server struct {
 	Config
 	started  time.Time
 	problems *problems
+	peers    *peers // on the Unix sockets
 
 	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
 	stopping chan struct{} // closed when the stop begins
@@ -61,7 +61,7 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), problems: newProblems(), stopping: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), problems: newProblems(), peers: newPeers(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
 		go func() {
@@ -79,7 +79,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(pattern, s.dispatch(m))
 	}
 	mux.Handle("/", s.endpoint(notHere))
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+	return s.guard(s.limited(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
 		if fromBrowser(r) {
 			return errFromBrowser
 		}
@@ -90,7 +90,7 @@ func (s *Server) Handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 		return nil
-	}))
+	})))
 }
 
 // CallbackHandler serves the browser's redirect over TCP, and nothing else.
@@ -137,6 +137,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		header := w.Header()
 		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
 		defer s.recovered(w)
+		if !connectionOf(r.Context()).begin() {
+			panic(http.ErrAbortHandler)
+		}
 		if !s.serving.TryRLock() { // somebody waits to write: the stop
 			s.fail(w, r, broker.ErrShuttingDown)
 			return
@@ -163,10 +166,12 @@ func (s *Server) recovered(w http.ResponseWriter) {
 // handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
 // the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	idle := idleTimeout
+	idle, peers := idleTimeout, s.peers
 	if ln.Addr().Network() == "tcp" {
-		idle, ln = tcpIdleTimeout, netutil.LimitListener(ln, tcpConnections)
+		idle, peers = tcpIdleTimeout, newTCPPeers()
 	}
+	admission := peers.listen(ln)
+	defer admission.refusing.Wait()
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -174,14 +179,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withCaller,
+		ConnContext:       inContext,
+		ConnState:         ended,
 		// OPTIONS * would be answered past the handler.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { ended <- s.stop(server, ln) })
-	err := server.Serve(ln)
+	err := server.Serve(admission)
 	if stop() {
 		return err
 	}

@@ -105,7 +105,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		return nil, err
 	}
 	d.broker = broker.New(broker.Parts{
-		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
+		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
 		Auditor: logAuditor{log}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
@@ -115,6 +115,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
+		Limits:    c.Limits,
 	})
 	for s, err := range db.Summaries(ctx) {
 		if err != nil {

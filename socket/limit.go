@@ -1,0 +1,259 @@
+package socket
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what one user may take of the daemon over its Unix sockets, all
+// of them together. A field that is zero has its default.
+type Limits struct {
+	// Connections are open at once, 4096 by default and never more than three
+	// quarters of all that there are descriptors for.
+	Connections int
+	// InFlight are requests at once, 512 by default. One that waits for a refresh
+	// and one that listens to events do not count.
+	InFlight int
+}
+
+const (
+	defaultConnections = 4096
+	defaultInFlight    = 512
+	// reserved descriptors are never a caller's: the store, the providers, the
+	// plugins and the TCP listeners live on them.
+	reserved = 256
+	// rootRoom are connections that only root gets, who has to get in to mend
+	// what others have filled.
+	rootRoom = 32
+	// What costs more than an answer from memory is paid from a bucket that holds
+	// burst and gets perSecond, see [cost]. Root pays nothing.
+	perSecond rate.Limit = 500
+	burst                = 5000
+)
+
+// peers are those who are connected: by user id, or over TCP all as one.
+type peers struct {
+	limits Limits
+	room   int  // connections of all together
+	tcp    bool // nobody is told apart, so the oldest that waits makes room
+
+	mu    sync.Mutex
+	all   map[uint32]*peer
+	count int       // connections of all together
+	swept time.Time // when peers that are gone were last forgotten
+}
+
+// newPeers returns the peers of the Unix sockets.
+func newPeers(limits Limits) *peers {
+	room := connectionRoom()
+	if limits.Connections == 0 {
+		limits.Connections = defaultConnections
+	}
+	if limits.InFlight == 0 {
+		limits.InFlight = defaultInFlight
+	}
+	limits.Connections = min(limits.Connections, room*3/4)
+	return &peers{limits: limits, room: room, all: map[uint32]*peer{}}
+}
+
+// newTCPPeers returns those of one TCP listener.
+func newTCPPeers() *peers {
+	return &peers{limits: Limits{Connections: tcpConnections}, room: 2 * tcpConnections, tcp: true, all: map[uint32]*peer{}}
+}
+
+// connectionRoom is how many connections there are descriptors for. The Go
+// runtime has raised the soft limit to the hard one when the process began.
+func connectionRoom() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return defaultConnections
+	}
+	all := int(min(limit.Cur, 1<<20))
+	return all - min(reserved, all/2)
+}
+
+// A peer is what one user holds.
+type peer struct {
+	connections list.List     // of *connection, the oldest first; guarded by peers.mu
+	costs       *rate.Limiter // nil for who pays nothing
+	inFlight    atomic.Int64
+	// turns are held by requests that are being answered from memory. There are
+	// as many as processors, so that however many connections one user has, the
+	// requests of others find a processor soon.
+	turns chan struct{}
+}
+
+func (p *peers) newPeer(uid uint32) *peer {
+	user := &peer{turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if uid != 0 && !p.tcp {
+		user.costs = rate.NewLimiter(perSecond, burst)
+	}
+	return user
+}
+
+// admit makes room for a connection of a user. It returns nil where there is
+// none.
+func (p *peers) admit(conn net.Conn, uid uint32) *connection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	user := p.of(uid)
+	if !p.roomFor(user, uid) {
+		p.forget(uid)
+		return nil
+	}
+	c := &connection{Conn: conn, peers: p, peer: user, uid: uid}
+	c.place = user.connections.PushBack(c)
+	p.count++
+	return c
+}
+
+// roomFor reports whether user may have one connection more, which others may
+// have to make room for. The caller holds mu.
+func (p *peers) roomFor(user *peer, uid uint32) bool {
+	if user.connections.Len() >= p.limits.Connections {
+		return p.tcp && p.shed(user)
+	}
+	room := p.room
+	if uid != 0 {
+		room -= min(rootRoom, room/4)
+	}
+	if p.count < room {
+		return true
+	}
+	// Whoever has most makes room for who has less.
+	largest := p.largest()
+	return largest.connections.Len() > user.connections.Len()+1 && p.shed(largest)
+}
+
+// largest returns who has the most connections. The caller holds mu.
+func (p *peers) largest() *peer {
+	largest := &peer{}
+	for _, user := range p.all {
+		if user.connections.Len() > largest.connections.Len() {
+			largest = user
+		}
+	}
+	return largest
+}
+
+// shed closes the oldest connection of a user on which no request is being
+// answered, and reports whether there was one. The caller holds mu.
+func (p *peers) shed(user *peer) bool {
+	for place := user.connections.Front(); place != nil; place = place.Next() {
+		if c := place.Value.(*connection); c.state.CompareAndSwap(waiting, shed) {
+			p.drop(c)
+			c.Conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// shedAny closes a connection of whoever has most of them.
+func (p *peers) shedAny() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shed(p.largest())
+}
+
+// drop takes a connection off the books, once. The caller holds mu.
+func (p *peers) drop(c *connection) {
+	if c.place == nil {
+		return
+	}
+	c.peer.connections.Remove(c.place)
+	c.place = nil
+	p.count--
+	p.forget(c.uid)
+}
+
+// of returns the state of a user. The caller holds mu.
+func (p *peers) of(uid uint32) *peer {
+	user, ok := p.all[uid]
+	if !ok {
+		p.sweep(time.Now())
+		user = p.newPeer(uid)
+		p.all[uid] = user
+	}
+	return user
+}
+
+// forget forgets a user without connections, unless its bucket is not full yet:
+// to hang up must not fill it. The caller holds mu.
+func (p *peers) forget(uid uint32) {
+	if user := p.all[uid]; user.connections.Len() == 0 && (user.costs == nil || user.costs.Tokens() >= burst) {
+		delete(p.all, uid)
+	}
+}
+
+// sweep forgets whose bucket has filled since they hung up. It looks at all of
+// them only as often as a bucket takes to fill. The caller holds mu.
+func (p *peers) sweep(now time.Time) {
+	if now.Sub(p.swept) < time.Duration(burst/perSecond)*time.Second {
+		return
+	}
+	p.swept = now
+	for uid := range p.all {
+		p.forget(uid)
+	}
+}
+
+// What a connection is doing.
+const (
+	waiting   int32 = iota // for a request, or for the rest of one's header
+	answering              // from the start of the handler until the answer is out
+	shed                   // closed, to make room
+)
+
+// A connection is one that was admitted. HTTP/1.1 has one request on it at a
+// time, so that what is noted of the request lies here.
+type connection struct {
+	net.Conn
+	peers *peers
+	peer  *peer
+	uid   uint32
+	place *list.Element // guarded by peers.mu; nil when it is off the books
+	state atomic.Int32
+	// Of the request that is answered; owned by its handler.
+	hasTurn, counted bool
+}
+
+// Close implements [net.Conn].
+func (c *connection) Close() error {
+	c.peers.mu.Lock()
+	c.peers.drop(c)
+	c.peers.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite makes [http.Server] end an answer to a request that it has not read
+// whole as it would on the connection beneath: the peer sees an end, no error.
+func (c *connection) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+type connectionKey struct{}
+
+// inContext notes on a connection's context which one it is, and who opened it.
+func inContext(ctx context.Context, conn net.Conn) context.Context {
+	c := conn.(*connection) // the listener admits no other
+	return withCaller(context.WithValue(ctx, connectionKey{}, c), c.Conn)
+}
+
+// connectionOf returns the connection that a request came on; nil where it came
+// otherwise.
+func connectionOf(ctx context.Context) *connection {
+	c, _ := ctx.Value(connectionKey{}).(*connection)
+	return c
+}
