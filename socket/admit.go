@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// refusals are answered at once to so many at a time; whoever comes beside
-	// them is answered before it has asked.
-	refusals       = 64
-	refusalTimeout = time.Second // for a request that will be refused to arrive
+	// refusals are under way for so many at a time; whoever comes beside them is
+	// answered before it has asked.
+	refusals       = 512
+	refusalPause   = 250 * time.Millisecond // for whom would try again at once
+	refusalTimeout = time.Second            // for a request that will be refused to arrive
 )
 
 // An admission is a listener that admits whom the limits let in, and answers the
@@ -28,7 +29,7 @@ type admission struct {
 }
 
 func (p *peers) listen(ln net.Listener) *admission {
-	return &admission{Listener: ln, peers: p, refusals: make(chan struct{}, refusals)}
+	return &admission{Listener: ln, peers: p, refusals: make(chan struct{}, min(refusals, max(1, p.room/4)))}
 }
 
 // Accept implements [net.Listener]. Where descriptors have run out, connections
@@ -65,6 +66,7 @@ func (a *admission) refuse(conn net.Conn) {
 	}
 	a.refusing.Go(func() {
 		defer func() { <-a.refusals }()
+		time.Sleep(refusalPause)
 		_ = conn.SetReadDeadline(time.Now().Add(refusalTimeout))
 		header := make([]byte, 0, 1024)
 		for len(header) < cap(header) && !bytes.Contains(header, []byte("\r\n\r\n")) {

@@ -27,9 +27,9 @@ type Limits struct {
 const (
 	defaultConnections = 4096
 	defaultInFlight    = 512
-	// reserved descriptors are never a caller's: the store, the providers, the
-	// plugins and the TCP listeners live on them.
-	reserved = 256
+	// reserved descriptors are never a connection's that is served: the store, the
+	// providers, the plugins, the TCP listeners and those being refused need them.
+	reserved = 1024
 	// rootRoom are connections that only root gets, who has to get in to mend
 	// what others have filled.
 	rootRoom = 32
@@ -85,14 +85,16 @@ type peer struct {
 	connections list.List     // of *connection, the oldest first; guarded by peers.mu
 	costs       *rate.Limiter // nil for who pays nothing
 	inFlight    atomic.Int64
-	// turns are held by requests that are being answered from memory. There are
-	// as many as processors, so that however many connections one user has, the
-	// requests of others find a processor soon.
-	turns chan struct{}
+	// Turns are held by requests that are at work: as many as there are processors
+	// by reads from memory, some more by others, which may wait for the disk.
+	reads, others chan struct{}
+	awaiting      atomic.Int64 // requests that wait for a turn
 }
 
+const otherTurns = 16
+
 func (p *peers) newPeer(uid uint32) *peer {
-	user := &peer{turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	user := &peer{reads: make(chan struct{}, runtime.GOMAXPROCS(0)), others: make(chan struct{}, otherTurns)}
 	if uid != 0 && !p.tcp {
 		user.costs = rate.NewLimiter(perSecond, burst)
 	}
@@ -144,14 +146,17 @@ func (p *peers) largest() *peer {
 	return largest
 }
 
-// shed closes the oldest connection of a user on which no request is being
-// answered, and reports whether there was one. The caller holds mu.
+// shed closes the oldest connection of a user that never had an answer, else the
+// oldest on which no request is being answered, and reports whether there was
+// one. The caller holds mu.
 func (p *peers) shed(user *peer) bool {
-	for place := user.connections.Front(); place != nil; place = place.Next() {
-		if c := place.Value.(*connection); c.state.CompareAndSwap(waiting, shed) {
-			p.drop(c)
-			c.Conn.Close()
-			return true
+	for _, state := range []int32{unheard, waiting} {
+		for place := user.connections.Front(); place != nil; place = place.Next() {
+			if c := place.Value.(*connection); c.state.CompareAndSwap(state, shed) {
+				p.drop(c)
+				c.Conn.Close()
+				return true
+			}
 		}
 	}
 	return false
@@ -208,7 +213,8 @@ func (p *peers) sweep(now time.Time) {
 
 // What a connection is doing.
 const (
-	waiting   int32 = iota // for a request, or for the rest of one's header
+	unheard   int32 = iota // no request has arrived whole
+	waiting                // for another request, or for the rest of one's header
 	answering              // from the start of the handler until the answer is out
 	shed                   // closed, to make room
 )
@@ -223,7 +229,8 @@ type connection struct {
 	place *list.Element // guarded by peers.mu; nil when it is off the books
 	state atomic.Int32
 	// Of the request that is answered; owned by its handler.
-	hasTurn, counted bool
+	turns   chan struct{} // that it holds one of, or nil
+	counted bool          // as in flight
 }
 
 // Close implements [net.Conn].

@@ -372,6 +372,7 @@ func TestTCPMakesRoom(t *testing.T) {
 		t.Fatalf("GET /healthz = %d, want 200", got.status)
 	}
 	began := time.Now()
+	silent := dial(t, "tcp", ln.Addr().String())
 	for range 2 * tcpConnections {
 		io.WriteString(dial(t, "tcp", ln.Addr().String()), "GET /heal")
 	}
@@ -381,8 +382,11 @@ func TestTCPMakesRoom(t *testing.T) {
 	if took := time.Since(began); took > tcpIdleTimeout/2 {
 		t.Errorf("it took %v, want that it waits for nobody", took)
 	}
-	if _, err := first.Read(make([]byte, 1)); err == nil {
-		t.Error("Read on the oldest connection = nil, want that it made room")
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("Read on the oldest silent connection = nil, want that it made room")
+	}
+	if got := ask(t, first, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.status != http.StatusOK {
+		t.Errorf("GET /healthz on a connection that was used before = %d, want that it is still there", got.status)
 	}
 }
 

@@ -79,6 +79,9 @@ func (s *Server) dispatch(m methods) http.Handler {
 		if !pay(r, cost(r)) {
 			return errTooOften
 		}
+		if costs[r.Pattern] > 0 {
+			connectionOf(r.Context()).giveTurn() // others need not wait until a provider has answered
+		}
 		return do(w, r)
 	})
 }

@@ -4,14 +4,23 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/invectd/invectd/broker"
 )
 
-// turnTimeout bounds how long a request waits until one of the same user is
-// answered: a caller that does not read its answer must not stop the others.
-const turnTimeout = 100 * time.Millisecond
+// turnTimeout bounds how long a request waits until others of the same user are
+// answered: callers that do not read their answers must not stop the others.
+const turnTimeout = 5 * time.Second
+
+// A crowd are more requests of one user that wait for a turn than honest callers
+// have. They get one turn in crowdPause.
+const (
+	crowd      = 64
+	crowdPause = 50 * time.Microsecond
+)
 
 var (
 	errTooManyInFlight = &refusal{http.StatusTooManyRequests, codeTooMany, "this user has too many requests in flight: wait for some to be answered; --max-inflight-per-uid sets how many it may have", nil}
@@ -38,7 +47,7 @@ func (s *Server) limited(next http.Handler) http.Handler {
 // begin notes that a request has arrived, and reports false where the connection
 // has been given up just before.
 func (c *connection) begin() bool {
-	return c == nil || c.state.CompareAndSwap(waiting, answering)
+	return c == nil || c.state.CompareAndSwap(waiting, answering) || c.state.CompareAndSwap(unheard, answering)
 }
 
 // ended notes that an answer is out. It is [http.Server.ConnState].
@@ -49,52 +58,74 @@ func ended(conn net.Conn, state http.ConnState) {
 }
 
 // enter waits for the turn of a request and counts it as in flight; false says
-// that there are too many. What may wait for the disk or a provider gives its
-// turn back at once.
+// that there are too many.
 func (c *connection) enter(r *http.Request) bool {
-	c.takeTurn(r.Context())
+	c.takeTurn(r)
 	c.counted = c.peer.inFlight.Add(1) <= int64(c.peers.limits.InFlight)
 	if !c.counted {
 		c.peer.inFlight.Add(-1)
-	}
-	if !c.counted || r.Method != http.MethodGet || r.URL.Path == callbackPath {
 		c.giveTurn()
 	}
 	return c.counted
 }
 
-func (c *connection) takeTurn(ctx context.Context) {
-	select {
-	case c.peer.turns <- struct{}{}:
-		c.hasTurn = true
-		return
-	default:
+// takeTurn waits until few enough requests of the user are at work.
+func (c *connection) takeTurn(r *http.Request) {
+	turns := c.peer.others
+	if fromMemory(r) {
+		turns = c.peer.reads
 	}
-	limit := time.NewTimer(turnTimeout)
-	defer limit.Stop()
 	select {
-	case c.peer.turns <- struct{}{}:
-		c.hasTurn = true
-	case <-limit.C:
-	case <-ctx.Done():
+	case turns <- struct{}{}:
+		c.turns = turns
+	default:
+		c.awaitTurn(r.Context(), turns)
 	}
 }
 
+// awaitTurn waits for a turn. The scheduler runs whoever is handed something at
+// once, ahead of all who have waited longer, and looks for news from the network
+// only when there is nothing to run. So a hand-over lets others go first, and in
+// a crowd it leaves the processor idle for a moment.
+func (c *connection) awaitTurn(ctx context.Context, turns chan struct{}) {
+	crowded := c.peer.awaiting.Add(1) > crowd
+	defer c.peer.awaiting.Add(-1)
+	limit := time.NewTimer(turnTimeout)
+	defer limit.Stop()
+	select {
+	case turns <- struct{}{}:
+		c.turns = turns
+	case <-limit.C:
+		return
+	case <-ctx.Done():
+		return
+	}
+	if crowded {
+		time.Sleep(crowdPause * time.Duration(cap(turns)))
+	} else {
+		runtime.Gosched()
+	}
+}
+
+// fromMemory reports whether a request is a runner's for a token, whose answer
+// is short and waits for nothing but maybe a refresh.
+func fromMemory(r *http.Request) bool {
+	path := r.URL.Path
+	return r.Method == http.MethodGet && (strings.HasSuffix(path, "/token") || strings.HasSuffix(path, "/header") || strings.HasSuffix(path, "/resolve"))
+}
+
 func (c *connection) giveTurn() {
-	if c.hasTurn {
-		c.hasTurn = false
-		<-c.peer.turns
+	if c != nil && c.turns != nil {
+		<-c.turns
+		c.turns = nil
 	}
 }
 
 // leave ends what enter began, early for a request that waits for something that
 // costs nothing meanwhile.
 func (c *connection) leave() {
-	if c == nil {
-		return
-	}
 	c.giveTurn()
-	if c.counted {
+	if c != nil && c.counted {
 		c.counted = false
 		c.peer.inFlight.Add(-1)
 	}
