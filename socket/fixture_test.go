@@ -50,7 +50,7 @@ func newFixture(t testing.TB) *fixture {
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
 		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: f.refresher, Tokens: tokens, Events: broker.NewEvents(),
-		Auditor: noAudit{}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
+		Auditor: noAudit{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},
 	})

@@ -73,9 +73,11 @@ func New(c Config) *Server {
 }
 
 // Handler serves the full API to peers on a Unix socket.
-func (s *Server) Handler() http.Handler {
+func (s *Server) Handler() http.Handler { return s.serveMux(s.routes()) }
+
+func (s *Server) serveMux(routes map[string]methods) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, m := range s.routes() {
+	for pattern, m := range routes {
 		mux.Handle(pattern, s.dispatch(m))
 	}
 	mux.Handle("/", s.endpoint(notHere))
@@ -92,6 +94,13 @@ func (s *Server) Handler() http.Handler {
 		return nil
 	}))
 }
+
+// A runnerHandler serves peers to whom only the policy gives anything.
+type runnerHandler struct{ http.Handler }
+
+// RunnerHandler serves the runners' endpoints to peers on a Unix socket, and
+// nothing else. Nobody is special there, neither root nor the daemon's own user.
+func (s *Server) RunnerHandler() http.Handler { return runnerHandler{s.serveMux(s.runnerRoutes())} }
 
 // CallbackHandler serves the browser's redirect over TCP, and nothing else.
 func (s *Server) CallbackHandler() http.Handler {
@@ -166,6 +175,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
 		idle, ln = tcpIdleTimeout, netutil.LimitListener(ln, tcpConnections)
+	} else {
+		_, runner := h.(runnerHandler)
+		ln = peerListener{ln, runner}
 	}
 	server := &http.Server{
 		Handler:           h,

@@ -197,7 +197,7 @@ func TestWaitOutlivesReadTimeout(t *testing.T) {
 		s := New(f.server.Config)
 		h := s.Handler()
 		asSelf := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, broker.Caller{Attested: true})))
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, func() broker.Caller { return broker.Caller{Attested: true} })))
 		})
 		go func() { ended <- s.Serve(ctx, newPipeListener(far), asSelf) }()
 		request := "GET /credentials/" + c.ID + "/token HTTP/1.1\r\nHost: x\r\n\r\n"

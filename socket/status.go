@@ -68,17 +68,18 @@ func plural(count int, one, many string) string {
 	return strconv.Itoa(count) + " " + many
 }
 
-// look appends the problem to list if there is any of it.
-func (p *problem) look(list []client.Problem, count int) []client.Problem {
-	since := p.watch.note(count > 0, time.Now())
-	if count == 0 {
+// look appends the problem to list if there is any of it that the caller sees;
+// all is what there is.
+func (p *problem) look(list []client.Problem, all, seen int) []client.Problem {
+	since := p.watch.note(all > 0, time.Now())
+	if seen == 0 {
 		return list
 	}
-	return append(list, client.Problem{What: p.what(count), Since: wireTime(since), Todo: p.todo})
+	return append(list, client.Problem{What: p.what(seen), Since: wireTime(since), Todo: p.todo})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	census, err := s.Broker.Census(callerOf(r.Context()))
+	census, err := s.Broker.Census(r.Context(), callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -98,9 +99,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if !out.Store.Writable {
 		unwritable = 1
 	}
-	out.Problems = s.problems.store.look(out.Problems, unwritable)
-	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
-	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
+	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
+	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
+	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded], census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
 }
 

@@ -106,7 +106,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	}
 	d.broker = broker.New(broker.Parts{
 		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
-		Auditor: logAuditor{log}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
+		Auditor: logAuditor{log}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
@@ -216,7 +216,7 @@ func (a logAuditor) Record(e broker.AuditEntry) error {
 	if e.Allowed && !e.Changes {
 		return nil
 	}
-	a.log.Info("audit", "at", e.At.UTC().Format(time.RFC3339Nano), "caller", e.Caller.String(), "pid", e.Caller.PID,
+	a.log.Info("audit", "at", e.At.UTC().Format(time.RFC3339Nano), "caller", e.Caller.String(), "pid", e.Caller.PID, "unattested", e.Caller.Unattested,
 		"verb", string(e.Verb), "credential", string(e.CredentialID), "target", e.Target, "allowed", e.Allowed, "rule", e.Rule)
 	return nil
 }
