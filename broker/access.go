@@ -32,6 +32,10 @@ const (
 	ruleGrant      = "grant " // and its name
 )
 
+// ReservedRules are names that no rule of a policy may have, since the audit
+// says them where none decided. One may not begin with "grant " either.
+var ReservedRules = []string{ruleRoot, ruleSelf, ruleDefault, ruleUnattested, ruleGain}
+
 // An Access is what the rules of one moment give to one caller.
 type Access struct {
 	special   string  // why the rules do not matter; "" where they do

@@ -39,6 +39,8 @@ func (s *Server) routes() map[string]methods {
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},
+		"/policy":           {"GET": s.showPolicy},
+		"/policy/test":      {"POST": s.testPolicy},
 		"/status":           {"GET": s.status},
 		"/openapi.json":     {"GET": s.openAPI},
 	}
