@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -25,11 +26,22 @@ type CredentialPatch struct {
 
 // UpdateCredential changes a credential.
 func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (View, error) {
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return View{}, err
 	}
-	view, err := b.update(ctx, s.ID, func(c *Credential) error { return p.apply(c, time.Now().UTC()) })
+	var move Decision
+	view, err := b.update(ctx, s.ID, func(c *Credential) (err error) {
+		before := c.subject()
+		if err := p.apply(c, time.Now().UTC()); err != nil {
+			return err
+		}
+		move, err = b.decideMove(caller, before, c.subject())
+		return err
+	})
+	if errors.Is(err, ErrForbidden) {
+		_ = b.record(caller, VerbWrite, s.ID, ref, move)
+	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
 	}

@@ -26,11 +26,14 @@ type NewCredential struct {
 // CreateCredential stores a new credential. A bad one is an [*InvalidError], a
 // provider that nobody defined [ErrUnknownProvider].
 func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCredential) (View, error) {
-	if err := b.authorize(caller, VerbWrite, "", n.Name); err != nil {
+	if err := b.gate(caller, VerbWrite, n.Name); err != nil {
 		return View{}, err
 	}
 	c, err := b.build(n, time.Now().UTC())
 	if err != nil {
+		return View{}, err
+	}
+	if err := b.authorizeNew(caller, VerbWrite, c.subject()); err != nil {
 		return View{}, err
 	}
 	return b.create(ctx, c)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,11 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, err
 	}
 	a.StartedBy = caller
+	if existing == nil {
+		if err := b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
+			return Started{}, err
+		}
+	}
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
 	if err != nil {
 		return Started{}, err
@@ -69,9 +75,9 @@ func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequ
 		return nil, invalid("providerId", "say which provider to connect to")
 	}
 	if r.ExistingCredentialID == "" {
-		return nil, b.authorize(caller, VerbConnect, "", r.ProviderID)
+		return nil, b.gate(caller, VerbConnect, r.ProviderID)
 	}
-	s, err := b.find(caller, VerbConnect, r.ExistingCredentialID)
+	s, err := b.find(ctx, caller, VerbConnect, r.ExistingCredentialID)
 	if err != nil {
 		return nil, err
 	}
@@ -230,27 +236,33 @@ type Completion struct {
 // CompleteAuthorization ends a flow on behalf of a caller who hands on what the
 // browser brought.
 func (b *Broker) CompleteAuthorization(ctx context.Context, caller Caller, k Callback) (Completion, error) {
-	if err := b.authorize(caller, VerbConnect, "", "callback"); err != nil {
+	if err := b.gate(caller, VerbConnect, "callback"); err != nil {
 		return Completion{}, err
 	}
-	return b.complete(ctx, k)
+	return b.complete(ctx, &caller, k)
 }
 
 // CompleteRedirect ends a flow on behalf of whoever started it: the browser
 // itself came, and the state is its proof.
 func (b *Broker) CompleteRedirect(ctx context.Context, k Callback) (Completion, error) {
-	return b.complete(ctx, k)
+	return b.complete(ctx, nil, k)
 }
 
 // complete takes the authorization, which uses the state up whatever happens
-// next, and trades the code.
-func (b *Broker) complete(ctx context.Context, k Callback) (Completion, error) {
+// next, and trades the code on behalf of caller, or of whoever started the flow.
+func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Completion, error) {
 	a, err := b.takeAuthorization(ctx, k)
 	if err != nil {
 		return Completion{}, err
 	}
 	out := Completion{ReturnURL: a.ReturnURL}
 	if err := a.check(k); err != nil {
+		return out, err
+	}
+	if caller == nil {
+		caller = &a.StartedBy
+	}
+	if err := b.authorizeCompletion(ctx, *caller, &a); err != nil {
 		return out, err
 	}
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
@@ -300,6 +312,26 @@ func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorizati
 	return a, nil
 }
 
+// authorizeCompletion decides anew: since the start of the flow the policy may
+// have changed, or the credential that is reconnected.
+func (b *Broker) authorizeCompletion(ctx context.Context, caller Caller, a *Authorization) error {
+	if a.CredentialID == "" {
+		return b.authorizeNew(caller, VerbConnect, a.subject())
+	}
+	_, err := b.find(ctx, caller, VerbConnect, string(a.CredentialID))
+	return err
+}
+
+// subject is what a policy looks at of the credential that a flow makes.
+func (a *Authorization) subject() Subject {
+	return Subject{
+		Name: a.name(), Provider: a.Definition.ID, Labels: map[string]string{KeyProvider: a.Definition.ID},
+	}
+}
+
+// name is that of the credential that a flow makes.
+func (a *Authorization) name() string { return cmp.Or(a.CredentialName, a.Definition.Name) }
+
 // check judges what can be judged without asking anybody.
 func (a *Authorization) check(k Callback) error {
 	switch {
@@ -346,11 +378,7 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 		}
 		return view, b.keepOthers(ctx, a, view, answer.Others)
 	}
-	name := a.CredentialName
-	if name == "" {
-		name = a.Definition.Name
-	}
-	c := newConnection(a.Definition.ID, name, now)
+	c := newConnection(a.Definition.ID, a.name(), now)
 	if err := fill(&c); err != nil {
 		return View{}, err
 	}

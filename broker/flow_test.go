@@ -103,7 +103,7 @@ func newBroker(t *testing.T, p *provider) (*broker.Broker, *brokertest.MemStore)
 			ID: "acme", Name: "Acme", AuthorizationURL: "https://acme.example/authorize", TokenURL: "https://acme.example/token",
 			DefaultScopes: []string{"read"}, RequiredScopes: []string{"offline"},
 		}},
-		Policy: broker.Policy{Self: self.UID}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Policy: broker.NewPolicy(self.UID), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		CallbackURL: func() string { return ownCallback }, ReturnOrigins: []string{"https://app.example"},
 	})
 	return b, store

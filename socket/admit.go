@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,13 +24,10 @@ const (
 // others itself: that costs a read and a write, not a server's goroutine.
 type admission struct {
 	net.Listener
-	peers    *peers
-	refusals chan struct{} // holds a token for each refusal under way
+	accounts *accounts
+	runner   bool // it is the runners' socket
 	refusing sync.WaitGroup
-}
-
-func (p *peers) listen(ln net.Listener) *admission {
-	return &admission{Listener: ln, peers: p, refusals: make(chan struct{}, min(refusals, max(1, p.room/4)))}
+	refused  atomic.Int64 // how many are being refused
 }
 
 // Accept implements [net.Listener]. Where descriptors have run out, connections
@@ -38,13 +36,16 @@ func (p *peers) listen(ln net.Listener) *admission {
 func (a *admission) Accept() (net.Conn, error) {
 	for {
 		conn, err := a.Listener.Accept()
-		if outOfDescriptors(err) && a.peers.shedAny() {
+		if outOfDescriptors(err) && a.accounts.shedAny() {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if c := a.peers.admit(conn, userOf(conn)); c != nil {
+		if c := a.accounts.admit(conn, userOf(conn)); c != nil {
+			// Only who is let in is worth finding out about.
+			c.Conn = identified(conn, a.runner)
+			c.state.Store(unheard)
 			return c, nil
 		}
 		a.refuse(conn)
@@ -58,14 +59,13 @@ func outOfDescriptors(err error) bool {
 // refuse answers 429 and hangs up. It waits for the request, since clients take
 // an answer that comes before it for a broken connection and try again at once.
 func (a *admission) refuse(conn net.Conn) {
-	select {
-	case a.refusals <- struct{}{}:
-	default:
+	if a.refused.Add(1) > min(refusals, int64(a.accounts.room/4)) {
+		a.refused.Add(-1)
 		writeRefusal(conn)
 		return
 	}
 	a.refusing.Go(func() {
-		defer func() { <-a.refusals }()
+		defer a.refused.Add(-1)
 		time.Sleep(refusalPause)
 		_ = conn.SetReadDeadline(time.Now().Add(refusalTimeout))
 		header := make([]byte, 0, 1024)

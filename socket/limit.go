@@ -39,20 +39,20 @@ const (
 	burst                = 5000
 )
 
-// peers are those who are connected: by user id, or over TCP all as one.
-type peers struct {
+// accounts are of those who are connected: by user id, or over TCP all as one.
+type accounts struct {
 	limits Limits
 	room   int  // connections of all together
 	tcp    bool // nobody is told apart, so the oldest that waits makes room
 
 	mu    sync.Mutex
-	all   map[uint32]*peer
+	all   map[uint32]*account
 	count int       // connections of all together
-	swept time.Time // when peers that are gone were last forgotten
+	swept time.Time // when users that are gone were last forgotten
 }
 
-// newPeers returns the peers of the Unix sockets.
-func newPeers(limits Limits) *peers {
+// newAccounts returns those of the Unix sockets.
+func newAccounts(limits Limits) *accounts {
 	room := connectionRoom()
 	if limits.Connections == 0 {
 		limits.Connections = defaultConnections
@@ -61,28 +61,28 @@ func newPeers(limits Limits) *peers {
 		limits.InFlight = defaultInFlight
 	}
 	limits.Connections = min(limits.Connections, room*3/4)
-	return &peers{limits: limits, room: room, all: map[uint32]*peer{}}
+	return &accounts{limits: limits, room: room, all: map[uint32]*account{}}
 }
 
-// newTCPPeers returns those of one TCP listener.
-func newTCPPeers() *peers {
-	return &peers{limits: Limits{Connections: tcpConnections}, room: 2 * tcpConnections, tcp: true, all: map[uint32]*peer{}}
+// newTCPAccounts returns those of one TCP listener.
+func newTCPAccounts() *accounts {
+	return &accounts{limits: Limits{Connections: tcpConnections}, room: 2 * tcpConnections, tcp: true, all: map[uint32]*account{}}
 }
 
-// connectionRoom is how many connections there are descriptors for. The Go
-// runtime has raised the soft limit to the hard one when the process began.
+// connectionRoom is how many connections there are descriptors for: each needs
+// two, since its process is held by a pidfd. The Go runtime has raised the soft limit to the hard one when the process began.
 func connectionRoom() int {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return defaultConnections
 	}
 	all := int(min(limit.Cur, 1<<20))
-	return all - min(reserved, all/2)
+	return (all - min(reserved, all/2)) / 2
 }
 
-// A peer is what one user holds.
-type peer struct {
-	connections list.List     // of *connection, the oldest first; guarded by peers.mu
+// An account is what one user holds.
+type account struct {
+	connections list.List     // of *connection, the oldest first; guarded by accounts.mu
 	costs       *rate.Limiter // nil for who pays nothing
 	inFlight    atomic.Int64
 	// Turns are held by requests that are at work: as many as there are processors
@@ -93,8 +93,8 @@ type peer struct {
 
 const otherTurns = 16
 
-func (p *peers) newPeer(uid uint32) *peer {
-	user := &peer{reads: make(chan struct{}, runtime.GOMAXPROCS(0)), others: make(chan struct{}, otherTurns)}
+func (p *accounts) newAccount(uid uint32) *account {
+	user := &account{reads: make(chan struct{}, runtime.GOMAXPROCS(0)), others: make(chan struct{}, otherTurns)}
 	if uid != 0 && !p.tcp {
 		user.costs = rate.NewLimiter(perSecond, burst)
 	}
@@ -103,7 +103,7 @@ func (p *peers) newPeer(uid uint32) *peer {
 
 // admit makes room for a connection of a user. It returns nil where there is
 // none.
-func (p *peers) admit(conn net.Conn, uid uint32) *connection {
+func (p *accounts) admit(conn net.Conn, uid uint32) *connection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	user := p.of(uid)
@@ -111,7 +111,7 @@ func (p *peers) admit(conn net.Conn, uid uint32) *connection {
 		p.forget(uid)
 		return nil
 	}
-	c := &connection{Conn: conn, peers: p, peer: user, uid: uid}
+	c := &connection{Conn: conn, accounts: p, account: user, uid: uid}
 	c.place = user.connections.PushBack(c)
 	p.count++
 	return c
@@ -119,7 +119,7 @@ func (p *peers) admit(conn net.Conn, uid uint32) *connection {
 
 // roomFor reports whether user may have one connection more, which others may
 // have to make room for. The caller holds mu.
-func (p *peers) roomFor(user *peer, uid uint32) bool {
+func (p *accounts) roomFor(user *account, uid uint32) bool {
 	if user.connections.Len() >= p.limits.Connections {
 		return p.tcp && p.shed(user)
 	}
@@ -136,8 +136,8 @@ func (p *peers) roomFor(user *peer, uid uint32) bool {
 }
 
 // largest returns who has the most connections. The caller holds mu.
-func (p *peers) largest() *peer {
-	largest := &peer{}
+func (p *accounts) largest() *account {
+	largest := &account{}
 	for _, user := range p.all {
 		if user.connections.Len() > largest.connections.Len() {
 			largest = user
@@ -149,7 +149,7 @@ func (p *peers) largest() *peer {
 // shed closes the oldest connection of a user that never had an answer, else the
 // oldest on which no request is being answered, and reports whether there was
 // one. The caller holds mu.
-func (p *peers) shed(user *peer) bool {
+func (p *accounts) shed(user *account) bool {
 	for _, state := range []int32{unheard, waiting} {
 		for place := user.connections.Front(); place != nil; place = place.Next() {
 			if c := place.Value.(*connection); c.state.CompareAndSwap(state, shed) {
@@ -163,29 +163,29 @@ func (p *peers) shed(user *peer) bool {
 }
 
 // shedAny closes a connection of whoever has most of them.
-func (p *peers) shedAny() bool {
+func (p *accounts) shedAny() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.shed(p.largest())
 }
 
 // drop takes a connection off the books, once. The caller holds mu.
-func (p *peers) drop(c *connection) {
+func (p *accounts) drop(c *connection) {
 	if c.place == nil {
 		return
 	}
-	c.peer.connections.Remove(c.place)
+	c.account.connections.Remove(c.place)
 	c.place = nil
 	p.count--
 	p.forget(c.uid)
 }
 
 // of returns the state of a user. The caller holds mu.
-func (p *peers) of(uid uint32) *peer {
+func (p *accounts) of(uid uint32) *account {
 	user, ok := p.all[uid]
 	if !ok {
 		p.sweep(time.Now())
-		user = p.newPeer(uid)
+		user = p.newAccount(uid)
 		p.all[uid] = user
 	}
 	return user
@@ -193,7 +193,7 @@ func (p *peers) of(uid uint32) *peer {
 
 // forget forgets a user without connections, unless its bucket is not full yet:
 // to hang up must not fill it. The caller holds mu.
-func (p *peers) forget(uid uint32) {
+func (p *accounts) forget(uid uint32) {
 	if user := p.all[uid]; user.connections.Len() == 0 && (user.costs == nil || user.costs.Tokens() >= burst) {
 		delete(p.all, uid)
 	}
@@ -201,7 +201,7 @@ func (p *peers) forget(uid uint32) {
 
 // sweep forgets whose bucket has filled since they hung up. It looks at all of
 // them only as often as a bucket takes to fill. The caller holds mu.
-func (p *peers) sweep(now time.Time) {
+func (p *accounts) sweep(now time.Time) {
 	if now.Sub(p.swept) < time.Duration(burst/perSecond)*time.Second {
 		return
 	}
@@ -213,9 +213,9 @@ func (p *peers) sweep(now time.Time) {
 
 // What a connection is doing.
 const (
-	unheard   int32 = iota // no request has arrived whole
+	answering int32 = iota // from the start of the handler until the answer is out; a new one is busy too
+	unheard                // no request has arrived whole
 	waiting                // for another request, or for the rest of one's header
-	answering              // from the start of the handler until the answer is out
 	shed                   // closed, to make room
 )
 
@@ -223,11 +223,11 @@ const (
 // time, so that what is noted of the request lies here.
 type connection struct {
 	net.Conn
-	peers *peers
-	peer  *peer
-	uid   uint32
-	place *list.Element // guarded by peers.mu; nil when it is off the books
-	state atomic.Int32
+	accounts *accounts
+	account  *account
+	uid      uint32
+	place    *list.Element // guarded by accounts.mu; nil when it is off the books
+	state    atomic.Int32
 	// Of the request that is answered; owned by its handler.
 	turns   chan struct{} // that it holds one of, or nil
 	counted bool          // as in flight
@@ -235,9 +235,9 @@ type connection struct {
 
 // Close implements [net.Conn].
 func (c *connection) Close() error {
-	c.peers.mu.Lock()
-	c.peers.drop(c)
-	c.peers.mu.Unlock()
+	c.accounts.mu.Lock()
+	c.accounts.drop(c)
+	c.accounts.mu.Unlock()
 	return c.Conn.Close()
 }
 

@@ -124,7 +124,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 // for events does not.
 func TestInFlight(t *testing.T) {
 	f := newFixture(t)
-	f.oauth(t, "ended", 0)
+	f.oauth(t, "answered", 0)
 	reached, finish := make(chan struct{}), make(chan struct{})
 	f.refresher.refresh = func(context.Context, broker.ID, broker.Need) (broker.Token, error) {
 		reached <- struct{}{}
@@ -137,7 +137,7 @@ func TestInFlight(t *testing.T) {
 	waited := make(chan error, 2)
 	for range cap(waited) {
 		go func() {
-			_, err := waiter.Token(t.Context(), "ended", client.ReadOptions{})
+			_, err := waiter.Token(t.Context(), "answered", client.ReadOptions{})
 			waited <- err
 		}()
 		<-reached
@@ -159,7 +159,7 @@ func TestInFlight(t *testing.T) {
 	half.Close()
 	for send(t, over, "http://localhost/version", "GET", "").status != http.StatusOK {
 		if t.Context().Err() != nil {
-			t.Fatal("there was no room after the request in flight had ended")
+			t.Fatal("there was no room after the request in flight had answered")
 		}
 	}
 	close(finish)
@@ -177,9 +177,9 @@ func TestDenialsRunOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
+		answered := make(chan error, 1)
 		s := New(f.server.Config)
-		go func() { ended <- s.Serve(ctx, newPipeListener(far), s.Handler()) }()
+		go func() { answered <- s.Serve(ctx, newPipeListener(far), s.Handler()) }()
 		answers := bufio.NewReader(near)
 		get := func(path string) exchange {
 			go io.WriteString(near, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -205,7 +205,7 @@ func TestDenialsRunOut(t *testing.T) {
 		}
 		near.Close()
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-answered; err != nil {
 			t.Errorf("Serve = %v, want nil", err)
 		}
 	})
@@ -225,7 +225,7 @@ func TestCosts(t *testing.T) {
 		"POST /credentials/oauth2/providers": burst,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newPeers(Limits{})
+			p := newAccounts(Limits{})
 			method, pattern, _ := strings.Cut(target, " ")
 			for uid, want := range map[uint32]int{1000: want, 0: -1} {
 				c := p.admit(nil, uid)
@@ -247,7 +247,7 @@ func TestCosts(t *testing.T) {
 }
 
 // fill admits connections of a user until it is refused.
-func fill(t *testing.T, p *peers, uid uint32, most int) (list []*connection) {
+func fill(t *testing.T, p *accounts, uid uint32, most int) (list []*connection) {
 	t.Helper()
 	for range most {
 		near, far := net.Pipe()
@@ -256,6 +256,7 @@ func fill(t *testing.T, p *peers, uid uint32, most int) (list []*connection) {
 		if c == nil {
 			break
 		}
+		c.state.Store(unheard)
 		list = append(list, c)
 	}
 	return list
@@ -264,7 +265,7 @@ func fill(t *testing.T, p *peers, uid uint32, most int) (list []*connection) {
 // TestRoomIsShared: where descriptors are few, whoever has most makes room, but
 // not with what is being answered; and the last places are root's.
 func TestRoomIsShared(t *testing.T) {
-	p := &peers{limits: Limits{Connections: 30}, room: 40, all: map[uint32]*peer{}}
+	p := &accounts{limits: Limits{Connections: 30}, room: 40, all: map[uint32]*account{}}
 	greedy := fill(t, p, 1, 50)
 	if len(greedy) != 30 {
 		t.Fatalf("one user got %d connections, want 30", len(greedy))
@@ -287,7 +288,7 @@ func TestRoomIsShared(t *testing.T) {
 		t.Errorf("root got %d connections where none were left for others, want 10", len(root))
 	}
 	for _, c := range greedy[1:] {
-		ended(c, http.StateIdle)
+		answered(c, http.StateIdle)
 	}
 	if late := fill(t, p, 3, 50); len(late) < 10 || len(late) > 20 {
 		t.Errorf("a third user got %d connections once others waited, want its share", len(late))
@@ -301,7 +302,7 @@ func TestRoomIsShared(t *testing.T) {
 // whole again.
 func TestPeersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeers(Limits{})
+		p := newAccounts(Limits{})
 		for uid := range uint32(1000) {
 			fill(t, p, uid, 1)[0].Close()
 		}
@@ -309,10 +310,10 @@ func TestPeersAreForgotten(t *testing.T) {
 			t.Errorf("%d users with %d connections are kept, want none", len(p.all), p.count)
 		}
 		spent := fill(t, p, 7, 1)[0]
-		spent.peer.costs.AllowN(time.Now(), burst)
+		spent.account.costs.AllowN(time.Now(), burst)
 		spent.Close()
 		spent.Close()
-		if again := fill(t, p, 7, 1)[0]; again.peer != spent.peer {
+		if again := fill(t, p, 7, 1)[0]; again.account != spent.account {
 			t.Error("an allowance was whole again after hanging up")
 		} else {
 			again.Close()
@@ -344,17 +345,17 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 // TestOutOfDescriptors: a connection that waits makes room; where none does, the
 // error is one upon which net/http tries again.
 func TestOutOfDescriptors(t *testing.T) {
-	p := newPeers(Limits{})
+	p := newAccounts(Limits{})
 	near, far := net.Pipe()
 	defer near.Close()
 	l := &brokenListener{spare: fill(t, p, 1, 1)[0], offer: far}
 	l.spare.begin()
-	_, err := p.listen(l).Accept()
+	_, err := (&admission{Listener: l, accounts: p}).Accept()
 	if temporary, ok := err.(interface{ Temporary() bool }); !ok || !temporary.Temporary() {
 		t.Errorf("Accept = %v, want an error that passes", err)
 	}
-	ended(l.spare, http.StateIdle)
-	if conn, err := p.listen(l).Accept(); err != nil || conn == nil || l.errors != 2 {
+	answered(l.spare, http.StateIdle)
+	if conn, err := (&admission{Listener: l, accounts: p}).Accept(); err != nil || conn == nil || l.errors != 2 {
 		t.Errorf("Accept = %v, %v after %d errors, want a connection after 2", conn, err, l.errors)
 	}
 }

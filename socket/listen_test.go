@@ -16,7 +16,7 @@ import (
 
 func listenAt(t *testing.T, path string, mode fs.FileMode) net.Listener {
 	t.Helper()
-	ln, err := Listen(path, mode)
+	ln, err := Listen(path, mode, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen(%q): %v", path, err)
 	}
@@ -62,7 +62,7 @@ func TestListenModeAtEveryInstant(t *testing.T) {
 		}
 	})
 	for seen.Load() < 500 && !t.Failed() {
-		ln, err := Listen(path, 0o600)
+		ln, err := Listen(path, 0o600, NoGroup)
 		if err != nil {
 			t.Fatalf("Listen: %v", err)
 		}
@@ -75,14 +75,14 @@ func TestListenModeAtEveryInstant(t *testing.T) {
 func TestListenRefusesLiveSocket(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	first := listenAt(t, path, 0o600)
-	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "another invectd listens on "+path) {
+	if _, err := Listen(path, 0o600, NoGroup); err == nil || !strings.Contains(err.Error(), "another invectd listens on "+path) {
 		t.Errorf("second Listen = %v, want an error that names the path", err)
 	}
 	// Even with the lock file gone the socket is not stolen.
 	if err := os.Remove(path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "another process listens") {
+	if _, err := Listen(path, 0o600, NoGroup); err == nil || !strings.Contains(err.Error(), "another process listens") {
 		t.Errorf("Listen without the lock = %v, want an error", err)
 	}
 	conn, err := net.Dial("unix", path)
@@ -129,7 +129,7 @@ func TestListenOnlyOneWinsTheRace(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			if ln, err := Listen(path, 0o600); err == nil {
+			if ln, err := Listen(path, 0o600, NoGroup); err == nil {
 				wins.Store(i, ln)
 			}
 		})
@@ -175,7 +175,7 @@ func TestListenRefusesBadPaths(t *testing.T) {
 		"@invectd": "path of a file",
 		"":         "path of a file",
 	} {
-		ln, err := Listen(path, 0o600)
+		ln, err := Listen(path, 0o600, NoGroup)
 		if err == nil {
 			ln.Close()
 		}

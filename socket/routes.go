@@ -19,12 +19,6 @@ type methods map[string]endpoint
 // routes are all paths of the full API, as patterns of [http.ServeMux].
 func (s *Server) routes() map[string]methods {
 	routes := map[string]methods{
-		"/credentials/{ref}/token":    {"GET": s.token},
-		"/credentials/{ref}/resolve":  {"GET": s.resolve},
-		"/credentials/{ref}/header":   {"GET": s.header},
-		"/credentials/{ref}/rejected": {"POST": s.rejected},
-		"/token":                      {"GET": s.providerToken},
-
 		"/credentials":                   {"GET": s.listCredentials, "POST": s.createCredential},
 		"/credentials/{ref}":             {"GET": s.showCredential, "PUT": s.updateCredential, "PATCH": s.updateCredential, "DELETE": s.deleteCredential},
 		"/credentials/{ref}/refresh":     {"POST": s.refreshCredential},
@@ -45,22 +39,44 @@ func (s *Server) routes() map[string]methods {
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},
+		"/policy":           {"GET": s.showPolicy},
+		"/policy/test":      {"POST": s.testPolicy},
 		"/status":           {"GET": s.status},
-		"/version":          {"GET": s.version},
 		"/openapi.json":     {"GET": s.openAPI},
 	}
+	maps.Copy(routes, s.runnerRoutes())
 	maps.Copy(routes, s.monitoring())
 	return routes
 }
 
-// monitoring are the paths that monitors ask. Some of them send HEAD.
+// runnerRoutes are all paths of the runners' socket.
+func (s *Server) runnerRoutes() map[string]methods {
+	routes := map[string]methods{
+		"/credentials/{ref}/token":    {"GET": s.token},
+		"/credentials/{ref}/resolve":  {"GET": s.resolve},
+		"/credentials/{ref}/header":   {"GET": s.header},
+		"/credentials/{ref}/rejected": {"POST": s.rejected},
+		"/token":                      {"GET": s.providerToken},
+		"/version":                    {"GET": s.version},
+	}
+	maps.Copy(routes, s.probes())
+	return routes
+}
+
+// monitoring are the paths that monitors ask.
 func (s *Server) monitoring() map[string]methods {
 	scrape := func(w http.ResponseWriter, r *http.Request) error {
 		s.Metrics.ServeHTTP(w, r)
 		return nil
 	}
+	routes := s.probes()
+	routes["/metrics"] = methods{"GET": scrape}
+	return routes
+}
+
+// probes tell how the daemon is. Some of those who ask send HEAD.
+func (s *Server) probes() map[string]methods {
 	return map[string]methods{
-		"/metrics": {"GET": scrape},
 		"/healthz": {"GET": s.health, "HEAD": s.health},
 		"/readyz":  {"GET": s.health, "HEAD": s.health},
 	}

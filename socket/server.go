@@ -51,7 +51,7 @@ type Server struct {
 	Config
 	started  time.Time
 	problems *problems
-	peers    *peers // on the Unix sockets
+	accounts *accounts // on the Unix sockets
 
 	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
 	stopping chan struct{} // closed when the stop begins
@@ -61,7 +61,7 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), problems: newProblems(), peers: newPeers(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), problems: newProblems(), accounts: newAccounts(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
 		go func() {
@@ -73,9 +73,11 @@ func New(c Config) *Server {
 }
 
 // Handler serves the full API to peers on a Unix socket.
-func (s *Server) Handler() http.Handler {
+func (s *Server) Handler() http.Handler { return s.serveMux(s.routes()) }
+
+func (s *Server) serveMux(routes map[string]methods) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, m := range s.routes() {
+	for pattern, m := range routes {
 		mux.Handle(pattern, s.dispatch(m))
 	}
 	mux.Handle("/", s.endpoint(notHere))
@@ -92,6 +94,13 @@ func (s *Server) Handler() http.Handler {
 		return nil
 	})))
 }
+
+// A runnerHandler serves peers to whom only the policy gives anything.
+type runnerHandler struct{ http.Handler }
+
+// RunnerHandler serves the runners' endpoints to peers on a Unix socket, and
+// nothing else. Nobody is special there, neither root nor the daemon's own user.
+func (s *Server) RunnerHandler() http.Handler { return runnerHandler{s.serveMux(s.runnerRoutes())} }
 
 // CallbackHandler serves the browser's redirect over TCP, and nothing else.
 func (s *Server) CallbackHandler() http.Handler {
@@ -166,11 +175,12 @@ func (s *Server) recovered(w http.ResponseWriter) {
 // handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
 // the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	idle, peers := idleTimeout, s.peers
+	admission := &admission{Listener: ln, accounts: s.accounts}
+	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
-		idle, peers = tcpIdleTimeout, newTCPPeers()
+		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts()
 	}
-	admission := peers.listen(ln)
+	_, admission.runner = h.(runnerHandler)
 	defer admission.refusing.Wait()
 	server := &http.Server{
 		Handler:           h,
@@ -180,7 +190,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       inContext,
-		ConnState:         ended,
+		ConnState:         answered,
 		// OPTIONS * would be answered past the handler.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),

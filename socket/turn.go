@@ -50,8 +50,8 @@ func (c *connection) begin() bool {
 	return c == nil || c.state.CompareAndSwap(waiting, answering) || c.state.CompareAndSwap(unheard, answering)
 }
 
-// ended notes that an answer is out. It is [http.Server.ConnState].
-func ended(conn net.Conn, state http.ConnState) {
+// answered notes that an answer is out. It is [http.Server.ConnState].
+func answered(conn net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
 		conn.(*connection).state.Store(waiting)
 	}
@@ -61,9 +61,9 @@ func ended(conn net.Conn, state http.ConnState) {
 // that there are too many.
 func (c *connection) enter(r *http.Request) bool {
 	c.takeTurn(r)
-	c.counted = c.peer.inFlight.Add(1) <= int64(c.peers.limits.InFlight)
+	c.counted = c.account.inFlight.Add(1) <= int64(c.accounts.limits.InFlight)
 	if !c.counted {
-		c.peer.inFlight.Add(-1)
+		c.account.inFlight.Add(-1)
 		c.giveTurn()
 	}
 	return c.counted
@@ -71,9 +71,9 @@ func (c *connection) enter(r *http.Request) bool {
 
 // takeTurn waits until few enough requests of the user are at work.
 func (c *connection) takeTurn(r *http.Request) {
-	turns := c.peer.others
+	turns := c.account.others
 	if fromMemory(r) {
-		turns = c.peer.reads
+		turns = c.account.reads
 	}
 	select {
 	case turns <- struct{}{}:
@@ -88,8 +88,8 @@ func (c *connection) takeTurn(r *http.Request) {
 // only when there is nothing to run. So a hand-over lets others go first, and in
 // a crowd it leaves the processor idle for a moment.
 func (c *connection) awaitTurn(ctx context.Context, turns chan struct{}) {
-	crowded := c.peer.awaiting.Add(1) > crowd
-	defer c.peer.awaiting.Add(-1)
+	crowded := c.account.awaiting.Add(1) > crowd
+	defer c.account.awaiting.Add(-1)
 	limit := time.NewTimer(turnTimeout)
 	defer limit.Stop()
 	select {
@@ -127,7 +127,7 @@ func (c *connection) leave() {
 	c.giveTurn()
 	if c != nil && c.counted {
 		c.counted = false
-		c.peer.inFlight.Add(-1)
+		c.account.inFlight.Add(-1)
 	}
 }
 
@@ -171,7 +171,7 @@ func cost(r *http.Request) int {
 // pay reports whether the user who sends a request could pay for it.
 func pay(r *http.Request, n int) bool {
 	c := connectionOf(r.Context())
-	return n == 0 || c == nil || c.peer.costs == nil || c.peer.costs.AllowN(time.Now(), n)
+	return n == 0 || c == nil || c.account.costs == nil || c.account.costs.AllowN(time.Now(), n)
 }
 
 // denied reports whether a status says that the caller may not see something or
