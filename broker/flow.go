@@ -288,7 +288,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Comp
 }
 
 func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorization, error) {
-	loopback := k.Host == "" || isLoopbackHost(k.Host)
+	loopback := k.Host == "" || IsLoopbackHost(k.Host)
 	switch {
 	case k.State == "" && !loopback:
 		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
@@ -443,8 +443,9 @@ func anyList(list []string) []any {
 	return out
 }
 
-// isLoopbackHost reports whether a Host header names this machine.
-func isLoopbackHost(hostport string) bool {
+// IsLoopbackHost reports whether a Host header (RFC 9110, section 7.2) names
+// this machine's loopback.
+func IsLoopbackHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

@@ -41,9 +41,10 @@ const (
 
 // accounts are of those who are connected: by user id, or over TCP all as one.
 type accounts struct {
-	limits Limits
-	room   int  // connections of all together
-	tcp    bool // nobody is told apart, so the oldest that waits makes room
+	limits   Limits
+	room     int  // connections of all together
+	tcp      bool // nobody is told apart, so the oldest that waits makes room
+	loopback bool // with tcp: on an address that only this machine has
 
 	mu    sync.Mutex
 	all   map[uint32]*account
@@ -65,8 +66,8 @@ func newAccounts(limits Limits) *accounts {
 }
 
 // newTCPAccounts returns those of one TCP listener.
-func newTCPAccounts() *accounts {
-	return &accounts{limits: Limits{Connections: tcpConnections}, room: 2 * tcpConnections, tcp: true, all: map[uint32]*account{}}
+func newTCPAccounts(address net.Addr) *accounts {
+	return &accounts{loopback: isLoopback(address), limits: Limits{Connections: tcpConnections}, room: 2 * tcpConnections, tcp: true, all: map[uint32]*account{}}
 }
 
 // connectionRoom is how many connections there are descriptors for: each needs

@@ -46,12 +46,13 @@ func ask(t *testing.T, conn net.Conn, text string) exchange {
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatalf("writing %q: %v", text, err)
 	}
-	return readAnswer(t, conn)
+	method, _, _ := strings.Cut(text, " ")
+	return readAnswer(t, conn, method)
 }
 
-func readAnswer(t *testing.T, conn net.Conn) exchange {
+func readAnswer(t *testing.T, conn net.Conn, method string) exchange {
 	t.Helper()
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		t.Fatalf("ReadResponse: %v", err)
 	}
@@ -114,7 +115,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 	for range refusals {
 		dial(t, "unix", path)
 	}
-	wantTooMany(t, "a connection beside the refused", readAnswer(t, dial(t, "unix", path)))
+	wantTooMany(t, "a connection beside the refused", readAnswer(t, dial(t, "unix", path), "GET"))
 	if took := time.Since(began); took > refusalTimeout {
 		t.Errorf("it took %v, want less than what the others have to ask", took)
 	}

@@ -102,30 +102,6 @@ type runnerHandler struct{ http.Handler }
 // nothing else. Nobody is special there, neither root nor the daemon's own user.
 func (s *Server) RunnerHandler() http.Handler { return runnerHandler{s.serveMux(s.runnerRoutes())} }
 
-// CallbackHandler serves the browser's redirect over TCP, and nothing else.
-func (s *Server) CallbackHandler() http.Handler {
-	return s.only(map[string]methods{callbackPath: {"GET": s.redirectCallback}})
-}
-
-// MetricsHandler serves monitors over TCP, and nothing else.
-func (s *Server) MetricsHandler() http.Handler { return s.only(s.monitoring()) }
-
-// only serves exact paths.
-func (s *Server) only(routes map[string]methods) http.Handler {
-	handlers := make(map[string]http.Handler, len(routes))
-	for path, m := range routes {
-		handlers[path] = s.dispatch(m)
-	}
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
-		h, ok := handlers[r.URL.EscapedPath()]
-		if !ok {
-			return notHere(w, r)
-		}
-		h.ServeHTTP(w, r)
-		return nil
-	}))
-}
-
 // fromBrowser reports whether a request carries what browsers add and no client
 // of the socket does: a page must not reach it through a careless proxy.
 func fromBrowser(r *http.Request) bool {
@@ -178,7 +154,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 	admission := &admission{Listener: ln, accounts: s.accounts}
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
-		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts()
+		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts(ln.Addr())
 	}
 	_, admission.runner = h.(runnerHandler)
 	defer admission.refusing.Wait()
