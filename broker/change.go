@@ -40,7 +40,7 @@ func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string
 		return err
 	})
 	if errors.Is(err, ErrForbidden) {
-		_ = b.record(caller, VerbWrite, s.ID, ref, move)
+		b.recordDenial(caller, VerbWrite, s.ID, ref, move)
 	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)

@@ -76,7 +76,8 @@ func (b *Broker) record(caller Caller, verb Verb, id ID, target string, d Decisi
 // that do not exist at all.
 func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (Summary, error) {
 	access := b.Policy.For(caller)
-	hidden := ID("")
+	var hidden *entry
+	var why Decision // of the hidden one
 	if e, ok := b.Tokens.get(ID(ref)); ok {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
@@ -85,7 +86,7 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 		if d.Visible() {
 			return b.settle(caller, verb, ref, e, d)
 		}
-		hidden = e.summary.ID
+		hidden, why = e, d
 	}
 	var seen []*entry
 	var last Decision
@@ -97,12 +98,17 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 		if d.Visible() {
 			seen, last = append(seen, e), d
 		} else {
-			hidden = e.summary.ID
+			hidden, why = e, d
 		}
 	}
 	switch len(seen) {
 	case 0:
-		return Summary{}, b.unseen(caller, &access, verb, ref, hidden)
+		if hidden != nil {
+			b.recordDenial(caller, verb, hidden.summary.ID, ref, why)
+		} else if d := access.Decide(verb, new(Subject)); !d.Allowed {
+			b.recordDenial(caller, verb, "", ref, d) // it would be out of reach
+		}
+		return Summary{}, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 	case 1:
 		return b.settle(caller, verb, ref, seen[0], last)
 	}
@@ -120,16 +126,10 @@ func (b *Broker) settle(caller Caller, verb Verb, ref string, e *entry, d Decisi
 	return e.summary, nil
 }
 
-// unseen writes down that a caller asked for what it may not see, or for what
-// does not exist and would be out of its reach if it did.
-func (b *Broker) unseen(caller Caller, access *Access, verb Verb, ref string, hidden ID) error {
-	d := access.Decide(verb, new(Subject))
-	if hidden != "" || !d.Allowed {
-		d.Allowed = false
-		// That a denial cannot be written down changes nothing about it.
-		_ = b.record(caller, verb, hidden, ref, d)
-	}
-	return fmt.Errorf("credential %q: %w", ref, ErrNotFound)
+// recordDenial writes down that a caller asked for what it may not have. That it
+// cannot be written down changes nothing about it.
+func (b *Broker) recordDenial(caller Caller, verb Verb, id ID, target string, d Decision) {
+	_ = b.record(caller, verb, id, target, d)
 }
 
 // decide returns what a caller may do with a credential. It reads the store only

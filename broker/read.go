@@ -60,8 +60,8 @@ func (b *Broker) ProviderToken(ctx context.Context, caller Caller, provider stri
 	}
 	switch len(mine) {
 	case 0:
-		if !access.Decide(VerbToken, new(Subject)).Allowed {
-			_ = b.record(caller, VerbToken, "", provider, Decision{Rule: access.otherwise})
+		if d := access.Decide(VerbToken, new(Subject)); !d.Allowed {
+			b.recordDenial(caller, VerbToken, "", provider, d)
 		}
 		return Reading{}, b.traceRead(fmt.Errorf("no credential of %q: %w", provider, ErrNotFound))
 	case 1:

@@ -30,8 +30,8 @@ func TestListenMakesFolderAndMode(t *testing.T) {
 		path := filepath.Join(dir, "s")
 		listenAt(t, path, mode)
 		info, err := os.Stat(dir)
-		if err != nil || info.Mode().Perm() != 0o700 {
-			t.Errorf("Stat(folder) = %v, %v, want mode 0700", info.Mode(), err)
+		if want := 0o700 | mode&0o022>>1; err != nil || info.Mode().Perm() != want {
+			t.Errorf("Stat(folder of a socket with mode %v) = %v, %v, want %v", mode, info.Mode(), err, want)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|mode {
 			t.Errorf("Stat(socket) = %v, %v, want mode %v", info.Mode(), err, fs.ModeSocket|mode)
@@ -40,8 +40,18 @@ func TestListenMakesFolderAndMode(t *testing.T) {
 }
 
 // TestListenModeAtEveryInstant polls while sockets come and go under a umask that
-// forbids nothing: none may ever be seen with more than its mode.
+// forbids nothing: none may ever be seen with more than its mode, or with its
+// mode and another group.
 func TestListenModeAtEveryInstant(t *testing.T) {
+	t.Run("group", func(t *testing.T) {
+		needsRoot(t, "to give a socket to a group")
+		watchMode(t, 0o660, 12345)
+	})
+	watchMode(t, 0o600, NoGroup)
+}
+
+func watchMode(t *testing.T, mode fs.FileMode, gid int) {
+	t.Helper()
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	path := filepath.Join(socketDir(t), "s")
@@ -55,14 +65,18 @@ func TestListenModeAtEveryInstant(t *testing.T) {
 				continue
 			}
 			seen.Add(1)
-			if perm := info.Mode().Perm(); perm&^0o600 != 0 {
-				t.Errorf("the socket was seen with mode %v, want at most 0600", perm)
+			if perm := info.Mode().Perm(); perm&^mode != 0 {
+				t.Errorf("the socket was seen with mode %v, want at most %v", perm, mode)
+				return
+			}
+			if own := int(info.Sys().(*syscall.Stat_t).Gid); gid != NoGroup && own != gid {
+				t.Errorf("the socket was seen with group %d, want %d", own, gid)
 				return
 			}
 		}
 	})
 	for seen.Load() < 500 && !t.Failed() {
-		ln, err := Listen(path, 0o600, NoGroup)
+		ln, err := Listen(path, mode, gid)
 		if err != nil {
 			t.Fatalf("Listen: %v", err)
 		}

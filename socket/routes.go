@@ -111,6 +111,10 @@ func (s *Server) endpoint(do endpoint) http.Handler {
 	})
 }
 
+func notForRunners(http.ResponseWriter, *http.Request) error {
+	return &refusal{http.StatusNotFound, "not_found", "there is nothing at this path: this socket is the runners', which has token, resolve, header and rejected alone", nil}
+}
+
 func notHere(http.ResponseWriter, *http.Request) error {
 	return &refusal{http.StatusNotFound, "not_found", "there is nothing at this path", nil}
 }

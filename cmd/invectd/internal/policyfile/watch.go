@@ -59,10 +59,11 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal) error {
 	rescan := time.NewTicker(rescanInterval)
 	defer rescan.Stop()
 	var settled <-chan time.Time // nil while there is nothing to look at
+	asked := false
 	for {
 		if settled == nil {
 			w.follow(notices)
-			w.look() // after that, so that no change falls between
+			w.look(asked) // after that, so that no change falls between
 		}
 		select {
 		case <-ctx.Done():
@@ -76,9 +77,10 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal) error {
 		case <-settled:
 		case <-rescan.C:
 		case <-reload:
-			w.log.Info("the policy is read again, as asked")
+			settled, asked = nil, true
+			continue
 		}
-		settled = nil
+		settled, asked = nil, false
 	}
 }
 
@@ -95,16 +97,17 @@ func (w *Watcher) follow(notices *fsnotify.Watcher) {
 	}
 }
 
-// look compares what the file says with what is in force.
-func (w *Watcher) look() {
+// look compares what the file says with what is in force. Whoever asked for it
+// is told what came of it even if that is nothing new.
+func (w *Watcher) look(asked bool) {
 	now := w.policy.State()
 	rules, err := Load(w.file)
 	switch {
-	case err != nil && err.Error() != now.Fault:
+	case err != nil && (asked || err.Error() != now.Fault):
 		w.policy.Fail(err)
 		w.log.Error("the policy file cannot be used, so the rules before it stay in force", "error", err)
 	case err != nil:
-	case now.Fault != "" || !reflect.DeepEqual(rules, now.Rules):
+	case asked || now.Fault != "" || !reflect.DeepEqual(rules, now.Rules):
 		w.use(rules)
 	}
 }
