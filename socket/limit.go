@@ -33,11 +33,12 @@ const (
 	// rootRoom are connections that only root gets, who has to get in to mend
 	// what others have filled.
 	rootRoom = 32
-	// What costs more than an answer from memory is paid from a bucket that holds
-	// burst and gets perSecond, see [cost]. Root pays nothing.
-	perSecond rate.Limit = 500
-	burst                = 5000
 )
+
+// What costs more than an answer from memory is paid from an allowance that holds
+// burst and gets perSecond, see [cost]. Root pays nothing.
+const perSecond rate.Limit = 500
+const burst = 5000
 
 // accounts are of those who are connected: by user id, or over TCP all as one.
 type accounts struct {

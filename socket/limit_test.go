@@ -30,7 +30,7 @@ func withLimits(t *testing.T, f *fixture, limits Limits) (string, *http.Client) 
 	return f.path + "l", w.beside(t, New(config), "l")
 }
 
-func dial(t *testing.T, network, address string) net.Conn {
+func connectTo(t *testing.T, network, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(network, address)
 	if err != nil {
@@ -78,14 +78,14 @@ func wantTooMany(t *testing.T, what string, got exchange) {
 func TestTooManyConnections(t *testing.T) {
 	f := newFixture(t)
 	path, over := withLimits(t, f, Limits{Connections: 2})
-	first, second := dial(t, "unix", path), dial(t, "unix", path)
+	first, second := connectTo(t, "unix", path), connectTo(t, "unix", path)
 	for _, conn := range []net.Conn{first, second} {
 		if got := ask(t, conn, askVersion); got.status != http.StatusOK {
 			t.Fatalf("GET /version = %d, want 200", got.status)
 		}
 	}
 	for _, request := range []string{askVersion, "POST /credentials HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", "nonsense", ""} {
-		conn := dial(t, "unix", path)
+		conn := connectTo(t, "unix", path)
 		wantTooMany(t, "the third connection, which says "+request, ask(t, conn, request))
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read after the refusal = %v, want that it is closed", err)
@@ -108,14 +108,14 @@ func TestTooManyConnections(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	f := newFixture(t)
 	path, _ := withLimits(t, f, Limits{Connections: 1})
-	if got := ask(t, dial(t, "unix", path), askVersion); got.status != http.StatusOK {
+	if got := ask(t, connectTo(t, "unix", path), askVersion); got.status != http.StatusOK {
 		t.Fatalf("GET /version = %d, want 200", got.status)
 	}
 	began := time.Now()
 	for range refusals {
-		dial(t, "unix", path)
+		connectTo(t, "unix", path)
 	}
-	wantTooMany(t, "a connection beside the refused", readAnswer(t, dial(t, "unix", path), "GET"))
+	wantTooMany(t, "a connection beside the refused", readAnswer(t, connectTo(t, "unix", path), "GET"))
 	if took := time.Since(began); took > refusalTimeout {
 		t.Errorf("it took %v, want less than what the others have to ask", took)
 	}
@@ -144,13 +144,13 @@ func TestInFlight(t *testing.T) {
 		<-reached
 	}
 	for range 2 {
-		stream := dial(t, "unix", path)
+		stream := connectTo(t, "unix", path)
 		io.WriteString(stream, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
 		if line, err := bufio.NewReader(stream).ReadString('\n'); err != nil || !strings.Contains(line, " 200 ") {
 			t.Fatalf("GET /events = %q, %v, want 200", line, err)
 		}
 	}
-	half := dial(t, "unix", path)
+	half := connectTo(t, "unix", path)
 	io.WriteString(half, "POST /credentials HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
 	// The server asks for the body once the request is in flight.
 	if line, err := bufio.NewReader(half).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
@@ -369,16 +369,16 @@ func TestTCPMakesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, f.server, ln, f.server.MetricsHandler())
-	first := dial(t, "tcp", ln.Addr().String())
+	first := connectTo(t, "tcp", ln.Addr().String())
 	if got := ask(t, first, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.status != http.StatusOK {
 		t.Fatalf("GET /healthz = %d, want 200", got.status)
 	}
 	began := time.Now()
-	silent := dial(t, "tcp", ln.Addr().String())
+	silent := connectTo(t, "tcp", ln.Addr().String())
 	for range 2 * tcpConnections {
-		io.WriteString(dial(t, "tcp", ln.Addr().String()), "GET /heal")
+		io.WriteString(connectTo(t, "tcp", ln.Addr().String()), "GET /heal")
 	}
-	if got := ask(t, dial(t, "tcp", ln.Addr().String()), "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.status != http.StatusOK {
+	if got := ask(t, connectTo(t, "tcp", ln.Addr().String()), "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.status != http.StatusOK {
 		t.Errorf("GET /healthz among those who dribble = %d, want 200", got.status)
 	}
 	if took := time.Since(began); took > tcpIdleTimeout/2 {
@@ -395,7 +395,7 @@ func TestTCPMakesRoom(t *testing.T) {
 // TestUserOf: whom the kernel does not name is nobody, and no user.
 func TestUserOf(t *testing.T) {
 	ln := listenAt(t, filepath.Join(socketDir(t), "s"), 0o600)
-	dial(t, "unix", ln.Addr().String())
+	connectTo(t, "unix", ln.Addr().String())
 	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)

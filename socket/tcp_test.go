@@ -85,7 +85,7 @@ func TestRawRequestsOverTCP(t *testing.T) {
 		{"callback", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", []int{404}},
 		{"callback", "GET /" + marker + " HTTP/1.1\r\nHost: " + marker + "\r\n\r\n", []int{400, 404}},
 	} {
-		got := ask(t, dial(t, "tcp", addresses[test.listener]), test.request)
+		got := ask(t, connectTo(t, "tcp", addresses[test.listener]), test.request)
 		if !slices.Contains(test.want, got.status) {
 			t.Errorf("%s: %q = %d %s, want one of %v", test.listener, test.request, got.status, got.body, test.want)
 		}
@@ -115,7 +115,7 @@ func TestNothingIsSmuggled(t *testing.T) {
 		"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 46\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
 	} {
-		conn := dial(t, "tcp", address)
+		conn := connectTo(t, "tcp", address)
 		if _, err := io.WriteString(conn, lead+"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
