@@ -26,11 +26,14 @@ type NewCredential struct {
 // CreateCredential stores a new credential. A bad one is an [*InvalidError], a
 // provider that nobody defined [ErrUnknownProvider].
 func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCredential) (View, error) {
-	if err := b.authorize(caller, VerbWrite, "", n.Name); err != nil {
+	if err := b.gate(caller, VerbWrite, n.Name); err != nil {
 		return View{}, err
 	}
 	c, err := b.build(n, time.Now().UTC())
 	if err != nil {
+		return View{}, err
+	}
+	if err := b.authorizeNew(caller, VerbWrite, c.subject()); err != nil {
 		return View{}, err
 	}
 	if err := b.settleSubject(ctx, caller, &c); err != nil {
@@ -69,9 +72,7 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	if err := checkName(c.Name); err != nil {
 		return Credential{}, err
 	}
-	if err := c.settleRefresh(); err != nil {
-		return Credential{}, err
-	}
+	c.settleRefresh()
 	if err := c.rewrite(config.With(keyDeviceFlow, nil), now); err != nil {
 		return Credential{}, err
 	}
@@ -81,21 +82,11 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	return c, nil
 }
 
-// settleRefresh takes over what metadata.refresh of an OAuth2 credential says.
-// For other kinds it means nothing here.
-func (c *Credential) settleRefresh() error {
-	c.Lazy = false
-	if c.AuthType != AuthOAuth2 {
-		return nil
-	}
-	switch when := c.Metadata[keyRefresh]; when {
-	case nil, "eager":
-	case "lazy":
-		c.Lazy = true
-	default:
-		return invalid("metadata."+keyRefresh, `give "eager", to renew the token ahead of time, or "lazy", to renew it when it is read`)
-	}
-	return nil
+// settleRefresh takes over what metadata.refresh of an OAuth2 credential says:
+// "lazy" renews its token when it is read, all else ahead of time. The metadata is
+// an open object, so other values are somebody else's.
+func (c *Credential) settleRefresh() {
+	c.Lazy = c.AuthType == AuthOAuth2 && c.Metadata[keyRefresh] == "lazy"
 }
 
 // keyRefresh is where the metadata says when to renew a token.

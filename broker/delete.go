@@ -11,47 +11,47 @@ import (
 // DeleteCredential removes a credential; with revoke, only after the provider
 // has revoked its tokens.
 func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return err
 	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
 	if revoke {
-		if err := b.revoke(ctx, s); err != nil {
+		if err := b.revoke(ctx, &c); err != nil {
 			return fmt.Errorf("credential %q was not deleted, since its tokens could not be revoked: %w", s.Name, err)
 		}
 	}
-	if err := b.remove(ctx, s.ID); err != nil {
+	if err := b.remove(ctx, &c); err != nil {
 		return fmt.Errorf("deleting credential %q: %w", s.Name, err)
 	}
 	return nil
 }
 
 // remove deletes a credential and makes it known.
-func (b *Broker) remove(ctx context.Context, id ID) error {
-	if err := b.Store.Delete(ctx, id); err != nil {
+func (b *Broker) remove(ctx context.Context, c *Credential) error {
+	if err := b.Store.Delete(ctx, c.ID); err != nil {
 		return err
 	}
-	b.Tokens.Delete(id)
-	b.Refresher.Forget(id)
-	b.Events.Publish(Event{Type: EventDeleted, CredentialID: id})
+	b.Tokens.Delete(c.ID)
+	b.Refresher.Forget(c.ID)
+	b.Events.Publish(Event{Type: EventDeleted, CredentialID: c.ID, about: new(c.subject())})
 	return nil
 }
 
 // revoke invalidates the grant behind a credential, by the tokens that its
 // provider wants for it.
-func (b *Broker) revoke(ctx context.Context, s Summary) error {
-	c, err := b.Store.Get(ctx, s.ID)
-	if err != nil {
-		return err
-	}
+func (b *Broker) revoke(ctx context.Context, c *Credential) error {
 	if c.AuthType != AuthOAuth2 {
 		return invalid("revoke", "a credential of type %s has no tokens to revoke", c.AuthType)
 	}
-	connection, err := b.connections.For(ctx, &c)
+	connection, err := b.connections.For(ctx, c)
 	if err != nil {
 		return err
 	}
-	tokens, err := b.revocable(ctx, &c, connection.Definition.RevocationRequest.Token)
+	tokens, err := b.revocable(ctx, c, connection.Definition.RevocationRequest.Token)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,11 @@ func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest)
 	if err != nil {
 		return StartedDevice{}, err
 	}
+	if existing == nil {
+		if err := b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
+			return StartedDevice{}, err
+		}
+	}
 	now := time.Now().UTC()
 	switch d := &a.Definition; {
 	case d.DeviceAuthorizationURL == "" && d.Issuer == "":
@@ -192,14 +197,11 @@ func (b *Broker) keepDevice(ctx context.Context, a *Authorization, answer Device
 func (b *Broker) DeviceFlow(ctx context.Context, caller Caller, flowID string) (DeviceStatus, ID, error) {
 	id, flow, _ := strings.Cut(flowID, deviceSeparator)
 	unknown := fmt.Errorf("device flow %q, which may be over for long: %w", flowID, ErrNotFound)
-	s, ok := b.Tokens.Get(ID(id))
-	if !ok {
-		if err := b.authorize(caller, VerbConnect, "", "device flow"); err != nil {
-			return "", "", err
-		}
+	s, err := b.find(ctx, caller, VerbConnect, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return "", "", unknown
-	}
-	if err := b.authorize(caller, VerbConnect, s.ID, s.Name); err != nil {
+	case err != nil:
 		return "", "", err
 	}
 	c, err := b.Store.Get(ctx, s.ID)
@@ -235,7 +237,7 @@ func (b *Broker) removeUnconnected(ctx context.Context, now time.Time) {
 			continue
 		}
 		if c.Generation == 0 && c.Status == StatusReauth && had && d.Made {
-			if err := b.remove(ctx, id); err != nil {
+			if err := b.remove(ctx, &c); err != nil {
 				b.Log.Warn("removing a credential that nobody consented to", "credential", id, "error", err)
 				continue
 			}

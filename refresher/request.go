@@ -17,7 +17,16 @@ type request func(context.Context) (broker.TokenResponse, error)
 func (f *flight) requestOf(ctx context.Context, k broker.Connection, c *broker.Credential) (request, error) {
 	server, scopes := f.config.Server, k.Definition.Scopes(wantedScopes(c))
 	if d, ok := c.DeviceFlow(); ok && d.Status == broker.DevicePending {
-		return func(ctx context.Context) (broker.TokenResponse, error) { return server.PollDevice(ctx, k, d.Code) }, nil
+		return func(ctx context.Context) (broker.TokenResponse, error) {
+			answer, err := server.PollDevice(ctx, k, d.Code)
+			if answer.Scope == "" && !answer.ScopeEmpty {
+				answer.Scope = strings.Join(wantedScopes(c), " ") // RFC 6749, section 5.1
+			}
+			if !k.Definition.Refreshes() {
+				answer.RefreshToken = broker.Secret{}
+			}
+			return answer, err
+		}, nil
 	}
 	switch c.GrantType() {
 	case broker.GrantClientCredentials:
