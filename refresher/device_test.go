@@ -229,7 +229,7 @@ func TestDeviceRestart(t *testing.T) {
 		flow, id := w.device()
 		w.restart()
 		stop := w.start()
-		time.Sleep(2 * pollEvery)
+		time.Sleep(2*pollEvery + time.Second)
 		w.wantPending(id)
 		w.wantFlow(flow, broker.DevicePending)
 		stop()

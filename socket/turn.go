@@ -154,6 +154,7 @@ var costs = map[string]int{
 	"/credentials/oauth2/callback": 10,
 	// A flow is kept for ten minutes, whether anybody finishes it or not.
 	"/credentials/oauth2/start": 50,
+	devicePath:                  50,
 }
 
 // cost is what a request costs beforehand. Reading costs nothing: most of it is

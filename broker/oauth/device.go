@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -59,51 +58,6 @@ func (c *Client) PollDevice(ctx context.Context, k broker.Connection, deviceCode
 	})
 }
 
-// call makes one request as the client to an endpoint that is not the token
-// endpoint but speaks as it does, and returns the JSON of a success.
-func (c *Client) call(ctx context.Context, op string, k broker.Connection, field, endpoint string, params url.Values) (o operation, got answer, value any, err error) {
-	target, err := expandURL(field, endpoint, k)
-	if err != nil {
-		return o, got, nil, err
-	}
-	proof, err := c.authenticate(k, target)
-	if err != nil {
-		return o, got, nil, err
-	}
-	o = operation{op, &k.Definition, proof.transport}
-	authorization := proof.apply(k.Client.ID, params)
-	secrets, inputs := secretsIn(params, k), inputsOf(k)
-	shape := k.Definition.TokenRequest
-	shape.Params = nil
-	r, err := newRequest(ctx, target, shape, shapeParams(shape, params, inputs))
-	if err != nil {
-		return o, got, nil, o.unanswered("", broker.SentNever, errNoRequest)
-	}
-	if authorization != "" {
-		r.Header.Set("Authorization", authorization)
-	}
-	setHeaders(r, shape.Headers, inputs)
-	if got, err = c.send(o, r); err != nil {
-		return o, got, nil, err
-	}
-	value, err = got.value()
-	if err != nil {
-		return o, got, nil, o.refused(r.URL.Host, got, "", err)
-	}
-	if code, refused := apiRefusal(&k.Definition.TokenResponse, got.status, value); refused {
-		return o, got, nil, o.refused(r.URL.Host, got, cleanCode(code, secrets, knownCodes(&k.Definition)...), nil)
-	}
-	return o, got, value, nil
-}
-
-// apiRefusal is refusalIn without the rule for success of token answers, which
-// these have no need to follow.
-func apiRefusal(shape *broker.TokenResponseShape, status int, value any) (code any, refused bool) {
-	own := *shape
-	own.Success = nil
-	return refusalIn(&own, status, value)
-}
-
 // readDevice reads the answer of RFC 8628, section 3.2. Some vendors, Google
 // among them, still name the web address as a draft did.
 func (c *Client) readDevice(k broker.Connection, value any, asked time.Time) (broker.DeviceAuthorization, bool) {
@@ -144,31 +98,3 @@ func (c *Client) showable(k broker.Connection, address string) bool {
 	as := broker.Definition{ID: k.Definition.ID, Name: k.Definition.ID, TokenURL: "https://provider.example", AuthorizationURL: address}
 	return address != "" && !strings.ContainsAny(address, "{}") && as.Check(c.config.Addresses) == nil
 }
-
-// Introspect implements [broker.AuthorizationServer] (RFC 7662). An answer that
-// does not say plainly whether the token is active, or says so of one that it
-// says has ended, is an error.
-func (c *Client) Introspect(ctx context.Context, k broker.Connection, accessToken broker.Secret) (broker.Introspection, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	k, err := c.complete(ctx, opIntrospect, k, introspectionEndpoint)
-	if err != nil || k.Definition.IntrospectionURL == "" {
-		return broker.Introspection{}, err
-	}
-	o, got, value, err := c.call(ctx, opIntrospect, k, "introspectionUrl", k.Definition.IntrospectionURL,
-		url.Values{"token": {accessToken.Reveal()}, "token_type_hint": {"access_token"}})
-	if err != nil {
-		return broker.Introspection{}, err
-	}
-	given, _ := lookup(value, "active")
-	active, plain := given.(bool)
-	exp, _ := lookup(value, "exp")
-	end, ends := number(exp)
-	now := c.clocks.at(hostOf(k.Definition.IntrospectionURL), time.Now())
-	if got.status != http.StatusOK || !plain || active && ends && float64(now.Add(-clockTolerance).Unix()) > end {
-		return broker.Introspection{}, o.refused(hostOf(k.Definition.IntrospectionURL), got, "", errNotPlain)
-	}
-	return broker.Introspection{Supported: true, Active: active}, nil
-}
-
-var errNotPlain = errors.New("the answer does not say plainly whether the token is active")

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -314,14 +312,4 @@ func (s *session) awaitDevice(t *testing.T, started client.StartedDevice) (statu
 func isCode(err error, code string) bool {
 	answered, ok := errors.AsType[*client.Error](err)
 	return ok && answered.Code == code
-}
-
-// pemKey writes a private key as PKCS #8.
-func pemKey(t *testing.T, key any) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
