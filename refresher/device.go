@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -34,7 +35,6 @@ func judgePoll(d broker.DeviceFlow, cause error, doubtful bool) verdict {
 	if answered && p.Op != opDiscover {
 		code = p.Code
 	}
-	lost := verdict{status: broker.DeviceExpired, why: "an answer of the provider was lost and may have held the tokens, and now it takes the code no more (" + code + "); start again"}
 	switch {
 	case code == "authorization_pending":
 		return verdict{status: broker.DevicePending, interval: d.Interval}
@@ -42,14 +42,14 @@ func judgePoll(d broker.DeviceFlow, cause error, doubtful bool) verdict {
 		return verdict{status: broker.DevicePending, interval: d.Interval + slowDown}
 	case code == "access_denied":
 		return verdict{status: broker.DeviceDenied, why: "the person said no (access_denied)"}
-	case code == "expired_token" && !doubtful:
+	case code == "" || p.Status >= 500 || p.Status == http.StatusTooManyRequests || p.Status == http.StatusRequestTimeout:
+		return verdict{status: broker.DevicePending, interval: d.Interval, unanswered: true}
+	case doubtful: // vendors have many codes for a code that is spent
+		return verdict{status: broker.DeviceExpired, why: "an answer of the provider was lost and may have held the tokens, and now it takes the code no more (" + code + "); start again"}
+	case code == "expired_token":
 		return verdict{status: broker.DeviceExpired, why: "nobody consented in time (expired_token)"}
-	case code == "expired_token", code == "invalid_grant" && doubtful:
-		return lost
 	case code == "invalid_grant":
 		return verdict{status: broker.DeviceExpired, why: "the provider knows the code no more (invalid_grant)"}
-	case code == "" || classify(cause) == OutcomeTransient && (p.Status >= 500 || p.Status == 429 || p.Status == 408):
-		return verdict{status: broker.DevicePending, interval: d.Interval, unanswered: true}
 	}
 	return verdict{status: broker.DeviceDenied, why: fmt.Sprintf("the provider refused (%s)", code)}
 }

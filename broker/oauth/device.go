@@ -26,7 +26,8 @@ var errDeviceAnswer = errors.New("the answer lacks a device code, a user code or
 
 // StartDevice implements [broker.AuthorizationServer]. The request has the
 // format, the headers and the names of the token request, and none of its other
-// parameters.
+// parameters. It names the client even where that proves itself in a header, since
+// some servers look nowhere else for it.
 func (c *Client) StartDevice(ctx context.Context, k broker.Connection, scopes []string) (broker.DeviceAuthorization, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -39,7 +40,7 @@ func (c *Client) StartDevice(ctx context.Context, k broker.Connection, scopes []
 	}
 	asked := time.Now()
 	o, got, value, err := c.call(ctx, opStartDevice, k, "deviceAuthorizationUrl", k.Definition.DeviceAuthorizationURL,
-		url.Values{"scope": {k.Definition.JoinScopes(scopes)}})
+		url.Values{"client_id": {k.Client.ID}, "scope": {k.Definition.JoinScopes(scopes)}})
 	if err != nil {
 		return broker.DeviceAuthorization{}, err
 	}

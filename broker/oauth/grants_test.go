@@ -226,7 +226,7 @@ func TestStartDevice(t *testing.T) {
 				t.Errorf("StartDevice = %+v, want %q, %v, every %v", got, test.complete, test.lives, test.interval)
 			}
 			first := provider.requests()[0]
-			if id, _, ok := first.BasicAuth(); !ok || id == "" || first.URL.Path != "/device" || formOf(t, first).Get("scope") != "a b" {
+			if id, _, ok := first.BasicAuth(); !ok || id == "" || first.URL.Path != "/device" || formOf(t, first).Get("scope") != "a b" || formOf(t, first).Get("client_id") != "client id" {
 				t.Errorf("asked %s with %q", first.URL, first.body)
 			}
 		})

@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -102,30 +99,8 @@ func startNode(t *testing.T, folder string, a *authority, clients []map[string]a
 	}
 	copyFile(t, filepath.Join(nodeFolder, "server.mjs"), filepath.Join(folder, "server.mjs"))
 	cmd := exec.Command("node", "server.mjs")
-	cmd.Dir, cmd.Env, cmd.Stderr = folder, append(os.Environ(), "CONFIG="+string(config)), t.Output()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("oidc-provider: %v", err)
-		}
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("oidc-provider did not start: %v", err)
-	}
-	return strings.TrimSpace(line)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CONFIG="+string(config))
+	return startServer(t, cmd)
 }
 
 // TestOIDCProvider plays Node's certified oidc-provider, over TLS, with a daemon

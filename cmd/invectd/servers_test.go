@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
@@ -301,6 +303,8 @@ func (s *session) awaitDevice(t *testing.T, started client.StartedDevice) (statu
 			t.Fatalf("DeviceFlow = %v", err)
 		}
 		if flow.Status != "pending" {
+			credential, err := s.Credential(t.Context(), flow.CredentialID)
+			t.Logf("it is %s: %s %v", flow.Status, orEmpty(credential.StatusReason), err)
 			return flow.Status
 		}
 		<-tick.C
@@ -312,4 +316,34 @@ func (s *session) awaitDevice(t *testing.T, started client.StartedDevice) (statu
 func isCode(err error, code string) bool {
 	answered, ok := errors.AsType[*client.Error](err)
 	return ok && answered.Code == code
+}
+
+// startServer runs a server as a child until the test ends, and returns the issuer
+// that it prints. It ends with its standard input.
+func startServer(t *testing.T, cmd *exec.Cmd) (issuer string) {
+	t.Helper()
+	cmd.Stderr = t.Output()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", cmd, err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s did not start: %v", cmd, err)
+	}
+	return strings.TrimSpace(line)
 }
