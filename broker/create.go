@@ -33,6 +33,7 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err != nil {
 		return View{}, err
 	}
+	c.Origins = b.originsNow(ctx, &c)
 	return b.create(ctx, c)
 }
 

@@ -1,11 +1,16 @@
 package broker
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 // A Census counts what the broker holds.
 type Census struct {
 	Credentials map[Status]int // every status is there
 	Providers   int
+	Problems    []Problem
 }
 
 // statuses are all that a credential can be in.
@@ -26,11 +31,18 @@ func (t *Tokens) CountByStatus(now time.Time) map[Status]int {
 }
 
 // Census returns what the broker holds.
-func (b *Broker) Census(caller Caller) (Census, error) {
+func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 	if err := b.authorize(caller, VerbList, "", "status"); err != nil {
 		return Census{}, err
 	}
-	return Census{b.Tokens.CountByStatus(time.Now()), len(b.Definitions.Definitions())}, nil
+	var problems []Problem
+	if b.SourceProblems != nil {
+		problems = b.SourceProblems()
+	}
+	return Census{
+		Credentials: b.Tokens.CountByStatus(time.Now()), Providers: len(b.Definitions.Definitions()),
+		Problems: slices.Concat(problems, b.heldProblems(ctx), b.revocations.problems()),
+	}, nil
 }
 
 // SoonestExpiry returns for each provider when the first of its tokens ends that

@@ -78,7 +78,7 @@ func (p *problem) look(list []client.Problem, count int) []client.Problem {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	census, err := s.Broker.Census(callerOf(r.Context()))
+	census, err := s.Broker.Census(r.Context(), callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	out.Problems = s.problems.store.look(out.Problems, unwritable)
 	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
 	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
+	for _, p := range census.Problems {
+		out.Problems = append(out.Problems, client.Problem{What: p.What, Since: wireTime(p.Since), Todo: p.Todo})
+	}
 	return answer(w, http.StatusOK, out)
 }
 

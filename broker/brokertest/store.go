@@ -52,7 +52,8 @@ func FullCredential(id broker.ID) broker.Credential {
 			ID: id, Name: "Work \"mail\" ✉", Type: "http-api", AuthType: broker.AuthOAuth2, Provider: "google",
 			WorkspaceID: "w-1", IsActive: true, Status: broker.StatusDegraded, Generation: 7, Revision: 1,
 			IssuedAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at.Add(-time.Hour), Renewable: true, RetryAt: at.Add(time.Minute), Lazy: true,
-			Intent: &broker.Intent{Generation: 7, At: at},
+			Origins: "https://accounts.google.com https://oauth2.googleapis.com",
+			Intent:  &broker.Intent{Generation: 7, At: at},
 		},
 		StatusReason: "the provider is down", Description: "for reports", IsShared: true,
 		Config: broker.NewConfig(map[string]any{
