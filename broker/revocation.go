@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
@@ -76,12 +77,24 @@ func newRevocation(c *Credential, tokens []RevocableToken, cause error, now time
 func (r *Revocation) fail(cause error, now time.Time) {
 	r.Attempts++
 	r.Reason = cause.Error()
-	wait := min(longestRevocationPause, firstRevocationPause<<min(r.Attempts-1, 16))
-	wait = wait/2 + rand.N(wait/2) // so that those that failed together do not come back together
+	r.RetryAt = now.Add(revocationPause(r.Attempts, cause))
+}
+
+// revocationPause is how long to wait after so many failures in a row: longer each
+// time, and by chance, so that those that failed together do not come back so.
+func revocationPause(failures int, cause error) time.Duration {
+	wait := min(longestRevocationPause, firstRevocationPause<<min(failures-1, 16))
+	wait = wait/2 + rand.N(wait/2)
 	if p, ok := errors.AsType[*ProviderError](cause); ok {
 		wait = max(wait, min(p.RetryAfter, longestRevocationPause))
 	}
-	r.RetryAt = now.Add(wait)
+	return wait
+}
+
+// isSick reports whether an error is the provider's and not one token's.
+func isSick(err error) bool {
+	p, ok := errors.AsType[*ProviderError](err)
+	return ok && (p.Sent != SentAnswered || p.Status >= 500 || p.Status == http.StatusTooManyRequests)
 }
 
 // hopeless returns why there is no use in trying again; nil if there is.

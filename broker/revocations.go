@@ -19,11 +19,12 @@ type revocationQueue struct {
 	mu      sync.Mutex
 	waiting map[string]Revocation // guarded by mu; by id, those given up included
 	busy    map[string]bool       // guarded by mu; providers that are asked now
+	failed  map[string]int        // guarded by mu; how often a provider failed in a row
 	now     bool                  // guarded by mu: none waits for its time
 }
 
 func newRevocationQueue() revocationQueue {
-	return revocationQueue{wake: make(chan struct{}, 1), waiting: map[string]Revocation{}, busy: map[string]bool{}}
+	return revocationQueue{wake: make(chan struct{}, 1), waiting: map[string]Revocation{}, busy: map[string]bool{}, failed: map[string]int{}}
 }
 
 func (q *revocationQueue) put(r Revocation) {
@@ -80,8 +81,8 @@ func (q *revocationQueue) take(now time.Time) (due []Revocation, next time.Time)
 	return slices.Collect(maps.Values(first)), next
 }
 
-// done takes note that a provider is not asked any more. Where it failed, all
-// that wait for it wait as long as the one that did.
+// done takes note that a provider is not asked any more, and that all that wait
+// for it leave it alone until then.
 func (q *revocationQueue) done(provider string, until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -92,6 +93,19 @@ func (q *revocationQueue) done(provider string, until time.Time) {
 			q.waiting[id] = r
 		}
 	}
+}
+
+// count takes note of how a provider answered, and returns how often it failed in
+// a row.
+func (q *revocationQueue) count(provider string, failed bool) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !failed {
+		delete(q.failed, provider)
+		return 0
+	}
+	q.failed[provider]++
+	return q.failed[provider]
 }
 
 // uses reports whether a revocation needs the definition of a provider.
@@ -198,6 +212,7 @@ func (b *Broker) retryRevocation(ctx context.Context, r Revocation) (until time.
 	if ctx.Err() != nil {
 		return time.Time{}
 	}
+	inARow := b.revocations.count(r.Provider, isSick(err))
 	if err == nil {
 		b.revoked(r)
 		b.forgetRevocation(ctx, r)
@@ -213,10 +228,10 @@ func (b *Broker) retryRevocation(ctx context.Context, r Revocation) (until time.
 		b.Log.Warn("a revocation could not be stored; it is tried again all the same", "credential", r.CredentialID, "error", err)
 	}
 	b.revocations.put(r)
-	if _, ok := errors.AsType[*ProviderError](err); ok {
-		return r.RetryAt
+	if inARow == 0 {
+		return time.Time{}
 	}
-	return time.Time{}
+	return now.Add(revocationPause(inARow, err))
 }
 
 // forgetRevocation removes one that is over. Where the store does not take that

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,7 +17,7 @@ type revocationFields struct {
 	Name         string           `json:"name,omitempty"`
 	Provider     string           `json:"provider"`
 	Origins      string           `json:"origins,omitempty"`
-	Config       map[string]any   `json:"config,omitempty"`
+	Config       configFields     `json:"config,omitempty"`
 	Tokens       []revocableToken `json:"tokens,omitempty"`
 	EndsAt       time.Time        `json:"endsAt,omitzero"`
 	Since        time.Time        `json:"since,omitzero"`
@@ -23,6 +25,16 @@ type revocationFields struct {
 	Attempts     int              `json:"attempts,omitempty"`
 	Reason       string           `json:"reason,omitempty"`
 	GivenUpAt    time.Time        `json:"givenUpAt,omitzero"`
+}
+
+// configFields keep numbers as they were written.
+type configFields map[string]any
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (c *configFields) UnmarshalJSON(data []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	return decoder.Decode((*map[string]any)(c))
 }
 
 type revocableToken struct {
