@@ -105,6 +105,9 @@ func (b *Broker) acceptFor(ctx context.Context, d Definition, s Summary) (accept
 // originsFor are the origins of a definition for a credential; "" where it lacks
 // what it takes to know them.
 func (k Connections) originsFor(ctx context.Context, d Definition, c *Credential) string {
+	if fixed := d.origins(nil); !placeholder.MatchString(fixed) {
+		return fixed
+	}
 	free := *c
 	free.Origins = ""
 	connection, err := k.with(ctx, d, &free)

@@ -80,6 +80,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { b.runRevocations(ctx) })
+	wg.Go(func() { b.findHeld(ctx) })
 	expiry := time.NewTicker(expiryInterval)
 	defer expiry.Stop()
 	usage := time.NewTicker(usageInterval)

@@ -84,10 +84,13 @@ func (b *Broker) ProviderChanged(ctx context.Context, change ProviderChange) {
 	}
 }
 
-// FindHeld looks at start which providers changed their hosts while nobody was
+// findHeld looks at start which providers changed their hosts while nobody was
 // here.
-func (b *Broker) FindHeld(ctx context.Context) {
+func (b *Broker) findHeld(ctx context.Context) {
 	for _, d := range b.Definitions.Definitions() {
+		if ctx.Err() != nil {
+			return
+		}
 		if held := b.countHeld(ctx, d.ID); held > 0 {
 			b.held.note(d.ID, true)
 			b.Log.Warn("a provider changed its hosts", "provider", d.ID, "reason", b.heldText(d.ID, held))
@@ -134,7 +137,7 @@ func (b *Broker) countHeld(ctx context.Context, provider string) (held int) {
 
 // isHeld reads the credential only where its inputs matter.
 func (b *Broker) isHeld(ctx context.Context, d *Definition, s Summary) bool {
-	if s.Origins == "" {
+	if s.Origins == "" || s.AuthType != AuthOAuth2 {
 		return false
 	}
 	var inputs map[string]string

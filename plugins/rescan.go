@@ -187,6 +187,9 @@ func compare(before, after *view) (changes []broker.ProviderChange) {
 	return changes
 }
 
+// maxProblems is how many problems are told one by one.
+const maxProblems = 20
+
 // Problems are what the operator has to mend.
 func (r *Registry) Problems() (problems []broker.Problem) {
 	r.changes.Lock()
@@ -204,6 +207,11 @@ func (r *Registry) Problems() (problems []broker.Problem) {
 			todo = "mend the file; its last good definition stays in force"
 		}
 		add(&f.problem, todo)
+	}
+	if more := len(problems) - maxProblems; more > 0 {
+		last := &problems[maxProblems-1]
+		last.What += fmt.Sprintf(" (and %d more problems with definitions, which the log has)", more)
+		problems = problems[:maxProblems]
 	}
 	for _, d := range r.inForce.Load().sorted {
 		if d.State == broker.ProviderGone {

@@ -136,7 +136,6 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	if err := d.broker.Adopt(ctx); err != nil {
 		log.Warn("what older credentials were authorised with is not written down yet; it is tried again at the next start", "error", err)
 	}
-	d.broker.FindHeld(ctx)
 	for _, s := range tokens.All() {
 		d.refresher.Schedule(s)
 		d.credentials++
