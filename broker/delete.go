@@ -9,10 +9,10 @@ import (
 )
 
 // DeleteCredential removes a credential. With revoke its provider is told first
-// (RFC 7009); where that does not confirm within ten seconds, or says that it
-// cannot now, the credential is deleted all the same and its tokens are revoked
-// from a queue that survives a restart. Nothing is deleted, and the error says
-// why, where there is no way to revoke at all.
+// (RFC 7009); where that cannot be reached, is out of order or does not answer
+// within ten seconds, the credential is deleted all the same and its tokens are
+// revoked from a queue that survives a restart. Nothing is deleted, and the error
+// says why, where the provider refuses or there is no way to revoke at all.
 func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
 	s, err := b.find(caller, VerbWrite, ref)
 	if err != nil {
@@ -83,8 +83,8 @@ func (b *Broker) revokeOnce(ctx context.Context, id ID) (pending *Revocation, er
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeWait)
 	defer cancel()
 	left, failure := b.revokeAll(detached, connection, tokens)
-	if impossible, ok := errors.AsType[*InvalidError](failure); ok {
-		return nil, impossible
+	if failure != nil && !mayPass(failure) {
+		return nil, failure
 	}
 	err = b.Store.DeleteRevoking(context.WithoutCancel(ctx), id, func(now *Credential) (*Revocation, error) {
 		pending = nil
@@ -101,6 +101,14 @@ func (b *Broker) revokeOnce(ctx context.Context, id ID) (pending *Revocation, er
 	}
 	b.told(&c, pending)
 	return pending, nil
+}
+
+// mayPass reports whether a revocation that failed is worth another attempt
+// without anybody doing anything.
+func mayPass(failure error) bool {
+	_, invalid := errors.AsType[*InvalidError](failure)
+	_, answered := errors.AsType[*ProviderError](failure)
+	return !invalid && (!answered || isSick(failure))
 }
 
 // settled returns a credential once the refresh that is under way is over, so

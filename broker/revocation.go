@@ -94,7 +94,8 @@ func revocationPause(failures int, cause error) time.Duration {
 // isSick reports whether an error is the provider's and not one token's.
 func isSick(err error) bool {
 	p, ok := errors.AsType[*ProviderError](err)
-	return ok && (p.Sent != SentAnswered || p.Status >= 500 || p.Status == http.StatusTooManyRequests)
+	return ok && (p.Sent != SentAnswered || p.Status >= 500 || p.Status == http.StatusTooManyRequests ||
+		p.Status == http.StatusRequestTimeout || p.Status == http.StatusTooEarly)
 }
 
 // hopeless returns why there is no use in trying again; nil if there is.

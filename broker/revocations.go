@@ -142,7 +142,7 @@ func (q *revocationQueue) problems() (problems []Problem) {
 	slices.SortFunc(problems, func(a, b Problem) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.What, b.What)) })
 	if waiting > 0 {
 		problems = append(problems, Problem{
-			What:  fmt.Sprintf("%d deleted credentials have tokens that the provider has not revoked yet; it is asked again", waiting),
+			What:  fmt.Sprintf("%d deleted credentials have tokens that are not revoked yet; the provider is asked again", waiting),
 			Since: since,
 			Todo:  "read the log for the reason; after a week it is given up",
 		})

@@ -33,10 +33,10 @@ func (r *flakyRevoker) Revoke(ctx context.Context, _ broker.Connection, token br
 	r.mu.Lock()
 	r.asked, r.tokens = append(r.asked, time.Now()), append(r.tokens, token.Reveal())
 	call, err := len(r.asked), r.always
-	if token.Reveal() == r.bad {
-		err = &broker.ProviderError{Op: "revoke", Provider: "acme", Status: 400, Code: "invalid_request", Sent: broker.SentAnswered}
-	} else if len(r.answers) > 0 {
+	if len(r.answers) > 0 {
 		err, r.answers = r.answers[0], r.answers[1:]
+	} else if token.Reveal() == r.bad {
+		err = refused("invalid_request")
 	}
 	r.mu.Unlock()
 	if r.during != nil {
@@ -127,6 +127,10 @@ func sick(retryAfter time.Duration) error {
 	return &broker.ProviderError{Op: "revoke", Provider: "acme", Host: "token.acme.example", Status: 503, Sent: broker.SentAnswered, RetryAfter: retryAfter}
 }
 
+func refused(code string) error {
+	return &broker.ProviderError{Op: "revoke", Provider: "acme", Host: "token.acme.example", Status: 400, Code: code, Sent: broker.SentAnswered}
+}
+
 func TestRevocationIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := runRevoking(t, new(brokertest.MemStore), &flakyRevoker{answers: []error{sick(0), sick(10 * time.Minute), sick(0)}})
@@ -176,7 +180,6 @@ func TestRevocationSurvives(t *testing.T) {
 }
 
 func TestRevocationIsGivenUp(t *testing.T) {
-	unsupported := &broker.ProviderError{Op: "revoke", Provider: "acme", Status: 400, Sent: broker.SentAnswered, Code: "unsupported_token_type"}
 	for _, test := range []struct {
 		name   string
 		answer error
@@ -184,11 +187,11 @@ func TestRevocationIsGivenUp(t *testing.T) {
 		calls  int // at most
 	}{
 		{"after a week", sick(0), 8 * 24 * time.Hour, 400},
-		{"at once", unsupported, time.Minute, 2},
+		{"at once", refused("unsupported_token_type"), time.Minute, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := runRevoking(t, new(brokertest.MemStore), &flakyRevoker{always: test.answer})
+				w := runRevoking(t, new(brokertest.MemStore), &flakyRevoker{answers: []error{sick(0)}, always: test.answer})
 				defer w.stop()
 				before := w.Events.Last()
 				id := w.connect(t, "mine")
@@ -249,7 +252,7 @@ func TestSickProviderIsNotStormed(t *testing.T) {
 // to leave the others alone.
 func TestOneRefusalHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &flakyRevoker{bad: "the-token-of-bad"}
+		server := &flakyRevoker{bad: "the-token-of-bad", answers: []error{sick(0)}}
 		w := runRevoking(t, new(brokertest.MemStore), server)
 		defer w.stop()
 		w.revoke(t, w.connect(t, "bad"))
@@ -312,6 +315,24 @@ func TestRefreshedWhileRevoked(t *testing.T) {
 		w.revoke(t, id)
 		if got := strings.Join(server.tokens, " "); got != "the-token-of-mine the-token-after" {
 			t.Errorf("revoked %q, want both refresh tokens", got)
+		}
+		w.queued(t, 0)
+	})
+}
+
+// TestRefusedRevocation: where the provider says no, somebody has to act, and
+// nothing is deleted.
+func TestRefusedRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runRevoking(t, new(brokertest.MemStore), &flakyRevoker{always: refused("invalid_client")})
+		defer w.stop()
+		id := w.connect(t, "mine")
+		err := w.DeleteCredential(t.Context(), self, string(id), true)
+		if p, ok := errors.AsType[*broker.ProviderError](err); !ok || p.Code != "invalid_client" {
+			t.Errorf("DeleteCredential = %v, want the refusal", err)
+		}
+		if _, err := w.Credential(t.Context(), self, string(id)); err != nil {
+			t.Errorf("Credential = %v afterwards, want it there", err)
 		}
 		w.queued(t, 0)
 	})

@@ -188,6 +188,7 @@ var exercises = map[string]exercise{
 		slices.Concat(byName, withBody, []trial{storeIsOff})},
 	"DELETE /credentials/{ref}": {request{ref: "mail", query: "?revoke=true"}, 204, false, slices.Concat(byName, []trial{storeIsOff,
 		{400, "invalid_request", request{ref: "solo"}, nil},
+		{502, "provider_error", request{}, providerFails(refuses)},
 		{502, "provider_error", request{ref: "burnt"}, refreshFails(refuses)},
 		{503, "provider_unavailable", request{ref: "burnt"}, refreshFails(isAway)},
 		{504, "provider_timeout", request{ref: "burnt"}, refreshFails(isLate)},
