@@ -23,7 +23,7 @@ type Acceptance struct {
 // it names. Where origins are given they have to be those of the definition, else
 // the error wraps [ErrConflict]: what was looked at may have changed since.
 func (b *Broker) AcceptProvider(ctx context.Context, caller Caller, id string, origins []string) (Acceptance, error) {
-	if err := b.authorize(caller, VerbAdmin, "", id); err != nil {
+	if err := b.authorize(caller, VerbAdmin, id); err != nil {
 		return Acceptance{}, err
 	}
 	d, err := b.Definitions.Definition(id)

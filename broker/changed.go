@@ -107,8 +107,12 @@ func (b *Broker) heldText(provider string, held int) string {
 	return fmt.Sprintf("%d of its credentials and apps were authorised with another token host than %s, and send nothing there", held, host)
 }
 
-// tellHeld says of a definition what waits for the operator's word.
-func (b *Broker) tellHeld(ctx context.Context, d *SourcedDefinition) {
+// tellHeld says of a definition what waits for the operator's word, to callers
+// who may administer: it counts credentials.
+func (b *Broker) tellHeld(ctx context.Context, caller Caller, d *SourcedDefinition) {
+	if access := b.Policy.For(caller); !access.Decide(VerbAdmin, nil).Allowed {
+		return
+	}
 	if _, ok := b.held.all()[d.ID]; !ok {
 		return
 	}

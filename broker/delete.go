@@ -14,9 +14,13 @@ import (
 // revoked from a queue that survives a restart. Nothing is deleted, and the error
 // says why, where the provider refuses or there is no way to revoke at all.
 func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return err
+	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
 	reason := ""
 	if revoke {
@@ -32,7 +36,7 @@ func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string
 	}
 	b.Tokens.Delete(s.ID)
 	b.Refresher.Forget(s.ID)
-	b.Events.Publish(Event{Type: EventDeleted, CredentialID: s.ID, Reason: reason})
+	b.Events.Publish(Event{Type: EventDeleted, CredentialID: s.ID, Reason: reason, about: new(c.subject())})
 	return nil
 }
 

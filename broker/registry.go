@@ -11,31 +11,31 @@ import (
 
 // Providers returns the definitions in force, ordered by id.
 func (b *Broker) Providers(ctx context.Context, caller Caller) ([]SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbList, "", "providers"); err != nil {
+	if err := b.authorize(caller, VerbList, "providers"); err != nil {
 		return nil, err
 	}
 	all := b.Definitions.Definitions()
 	for i := range all {
-		b.tellHeld(ctx, &all[i])
+		b.tellHeld(ctx, caller, &all[i])
 	}
 	return all, nil
 }
 
 // Provider returns one definition, or an error wrapping [ErrUnknownProvider].
 func (b *Broker) Provider(ctx context.Context, caller Caller, id string) (SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbList, "", id); err != nil {
+	if err := b.authorize(caller, VerbList, id); err != nil {
 		return SourcedDefinition{}, err
 	}
 	d, err := b.Definitions.Definition(id)
 	if err == nil {
-		b.tellHeld(ctx, &d)
+		b.tellHeld(ctx, caller, &d)
 	}
 	return d, err
 }
 
 // PutProvider adds or, unless create, replaces a definition of the API's own.
 func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, create, override bool) (SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbAdmin, "", d.ID); err != nil {
+	if err := b.authorize(caller, VerbAdmin, d.ID); err != nil {
 		return SourcedDefinition{}, err
 	}
 	_, unknown := b.Definitions.Definition(d.ID)
@@ -54,7 +54,7 @@ func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, c
 // DeleteProvider removes a definition of the API's own. Credentials that use it
 // stay; they cannot be refreshed until it is back.
 func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) error {
-	if err := b.authorize(caller, VerbAdmin, "", id); err != nil {
+	if err := b.authorize(caller, VerbAdmin, id); err != nil {
 		return err
 	}
 	if err := b.Definitions.Delete(ctx, id); err != nil {
@@ -70,7 +70,7 @@ func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) e
 
 // ListApps returns the registered apps, ordered by provider.
 func (b *Broker) ListApps(ctx context.Context, caller Caller) ([]App, error) {
-	if err := b.authorize(caller, VerbAdmin, "", "apps"); err != nil {
+	if err := b.authorize(caller, VerbAdmin, "apps"); err != nil {
 		return nil, err
 	}
 	return b.Store.Apps(ctx)
@@ -78,7 +78,7 @@ func (b *Broker) ListApps(ctx context.Context, caller Caller) ([]App, error) {
 
 // ShowApp returns the app of a provider, or an error wrapping [ErrNotFound].
 func (b *Broker) ShowApp(ctx context.Context, caller Caller, providerID string) (App, error) {
-	if err := b.authorize(caller, VerbAdmin, "", providerID); err != nil {
+	if err := b.authorize(caller, VerbAdmin, providerID); err != nil {
 		return App{}, err
 	}
 	return b.Store.App(ctx, providerID)
@@ -87,7 +87,7 @@ func (b *Broker) ShowApp(ctx context.Context, caller Caller, providerID string) 
 // PutApp registers the client of a provider, or replaces it; a masked secret
 // keeps the stored one. Credentials that use it follow at their next refresh.
 func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (App, error) {
-	if err := b.authorize(caller, VerbAdmin, "", a.ProviderID); err != nil {
+	if err := b.authorize(caller, VerbAdmin, a.ProviderID); err != nil {
 		return App{}, err
 	}
 	d, err := b.Definitions.Definition(a.ProviderID)
@@ -161,7 +161,7 @@ func keepSecret(given, stored Secret) Secret {
 
 // DeleteApp removes the app of a provider.
 func (b *Broker) DeleteApp(ctx context.Context, caller Caller, providerID string) error {
-	if err := b.authorize(caller, VerbAdmin, "", providerID); err != nil {
+	if err := b.authorize(caller, VerbAdmin, providerID); err != nil {
 		return err
 	}
 	return b.Store.DeleteApp(ctx, providerID)

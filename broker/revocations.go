@@ -264,7 +264,8 @@ func (b *Broker) giveUp(r *Revocation, now time.Time) {
 	r.GivenUpAt, r.Tokens, r.Config = now, nil, Config{}
 	b.Log.Error("the tokens of a deleted credential were not revoked, and may still work; remove the access at the provider", "credential", r.CredentialID,
 		"name", r.Name, "provider", r.Provider, "attempts", r.Attempts, "reason", r.Reason)
-	b.Events.Publish(Event{Type: EventRevocationFailed, CredentialID: r.CredentialID, Reason: r.Reason})
+	b.Events.Publish(Event{Type: EventRevocationFailed, CredentialID: r.CredentialID, Reason: r.Reason,
+		about: &Subject{ID: r.CredentialID, Name: r.Name, Provider: r.Provider}})
 	b.traceRevocation(r.Provider, RevocationGivenUp)
 }
 

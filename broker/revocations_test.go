@@ -68,7 +68,7 @@ func runRevoking(t *testing.T, store *brokertest.MemStore, server *flakyRevoker)
 	w.Broker = broker.New(broker.Parts{
 		Store: store, Server: server, Refresher: idle{}, Auditor: idle{}, Tokens: broker.NewTokens(), Events: broker.NewEvents(),
 		Definitions: definitions{"acme": moved(func(d *broker.Definition) { d.RevocationURL = "https://token.acme.example/revoke" })},
-		Policy:      broker.Policy{Self: self.UID}, Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		Policy:      broker.NewPolicy(self.UID), Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Trace: broker.Trace{Revocation: func(_ string, result broker.RevocationResult) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// A Census counts what the broker holds.
+// A Census counts what the broker holds. In its maps every status is there.
 type Census struct {
-	Credentials map[Status]int // every status is there
+	Credentials map[Status]int // those that the caller may list
+	All         map[Status]int // which is not for the caller
 	Providers   int
-	Problems    []Problem
+	Problems    []Problem // only for callers who may administer
 }
 
 // statuses are all that a credential can be in.
@@ -18,10 +19,7 @@ var statuses = []Status{StatusPending, StatusActive, StatusDegraded, StatusReaut
 
 // CountByStatus counts the credentials in each status at now.
 func (t *Tokens) CountByStatus(now time.Time) map[Status]int {
-	counts := make(map[Status]int, len(statuses))
-	for _, status := range statuses {
-		counts[status] = 0
-	}
+	counts := noneByStatus()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, e := range t.entries {
@@ -30,19 +28,49 @@ func (t *Tokens) CountByStatus(now time.Time) map[Status]int {
 	return counts
 }
 
+func noneByStatus() map[Status]int {
+	counts := make(map[Status]int, len(statuses))
+	for _, status := range statuses {
+		counts[status] = 0
+	}
+	return counts
+}
+
 // Census returns what the broker holds.
 func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
-	if err := b.authorize(caller, VerbList, "", "status"); err != nil {
+	if err := b.authorize(caller, VerbList, "status"); err != nil {
 		return Census{}, err
 	}
+	now := time.Now()
+	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions())}
+	access := b.Policy.For(caller)
+	if access.Decide(VerbAdmin, nil).Allowed {
+		census.Problems = b.problems(ctx)
+	}
+	if access.everything() {
+		census.Credentials = census.All
+		return census, nil
+	}
+	census.Credentials = noneByStatus()
+	for _, e := range b.Tokens.all() {
+		d, err := b.decide(ctx, &access, VerbList, e)
+		if err != nil {
+			return Census{}, err
+		}
+		if d.Allowed {
+			census.Credentials[e.summary.StatusAt(now)]++
+		}
+	}
+	return census, nil
+}
+
+// problems are what an operator has to look at, credentials of all aside.
+func (b *Broker) problems(ctx context.Context) []Problem {
 	var problems []Problem
 	if b.SourceProblems != nil {
 		problems = b.SourceProblems()
 	}
-	return Census{
-		Credentials: b.Tokens.CountByStatus(time.Now()), Providers: len(b.Definitions.Definitions()),
-		Problems: slices.Concat(problems, b.heldProblems(ctx), b.revocations.problems()),
-	}, nil
+	return slices.Concat(problems, b.heldProblems(ctx), b.revocations.problems())
 }
 
 // SoonestExpiry returns for each provider when the first of its tokens ends that

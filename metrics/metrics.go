@@ -37,7 +37,8 @@ type Metrics struct {
 type Sources struct {
 	Tokens *broker.Tokens
 	// Known reports whether a definition is in force for a provider.
-	Known func(provider string) bool
+	Known  func(provider string) bool
+	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
 	Version  string
@@ -89,7 +90,7 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
