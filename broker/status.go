@@ -6,6 +6,7 @@ import "time"
 type Census struct {
 	Credentials map[Status]int // every status is there
 	Providers   int
+	Outages     []Outage // token endpoints that fail for everybody
 }
 
 // statuses are all that a credential can be in.
@@ -30,7 +31,7 @@ func (b *Broker) Census(caller Caller) (Census, error) {
 	if err := b.authorize(caller, VerbList, "", "status"); err != nil {
 		return Census{}, err
 	}
-	return Census{b.Tokens.CountByStatus(time.Now()), len(b.Definitions.Definitions())}, nil
+	return Census{b.Tokens.CountByStatus(time.Now()), len(b.Definitions.Definitions()), b.Refresher.Outages()}, nil
 }
 
 // SoonestExpiry returns for each provider when the first of its tokens ends that

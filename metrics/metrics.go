@@ -38,7 +38,9 @@ type Sources struct {
 	Known func(provider string) bool
 	// Writable reports whether the store can be written now.
 	Writable func() bool
-	Version  string
+	// Outages returns the token endpoints that fail for everybody now.
+	Outages func() []broker.Outage
+	Version string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -79,7 +81,7 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

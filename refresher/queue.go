@@ -16,10 +16,14 @@ type entry struct {
 	due      time.Time // when the schedule refreshes it; zero if never
 	// notBefore keeps the schedule, and nobody else, from it until then.
 	notBefore time.Time
-	place     place
-	index     int      // in the heap, if it is there
-	failure   *failure // of the last attempt; nil if it succeeded
-	kept      *pair    // tokens that the store has not taken yet; nil if none
+	// held says that it waits for the circuit of its endpoint, and for the token
+	// after heldGeneration.
+	held           bool
+	heldGeneration uint64
+	place          place
+	index          int      // in the heap, if it is there
+	failure        *failure // of the last attempt; nil if it succeeded
+	kept           *pair    // tokens that the store has not taken yet; nil if none
 }
 
 // A place is where in the queue an entry is.

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -54,7 +55,7 @@ func newProblems() *problems {
 		},
 		failing: problem{
 			what: func(count int) string {
-				return plural(count, "credential", "credentials") + " could not be refreshed; it is tried again"
+				return plural(count, "credential", "credentials") + " could not be refreshed in time; it is tried again"
 			},
 			todo: "invectd list --status degraded, then invectd show ID for the reason",
 		},
@@ -71,10 +72,29 @@ func plural(count int, one, many string) string {
 // look appends the problem to list if there is any of it.
 func (p *problem) look(list []client.Problem, count int) []client.Problem {
 	since := p.watch.note(count > 0, time.Now())
-	if count == 0 {
+	if count <= 0 {
 		return list
 	}
 	return append(list, client.Problem{What: p.what(count), Since: wireTime(since), Todo: p.todo})
+}
+
+// outageProblems appends the token endpoints that fail for everybody, and counts
+// the credentials that wait for them.
+func outageProblems(list []client.Problem, outages []broker.Outage) (_ []client.Problem, waiting int) {
+	for _, o := range outages {
+		here := 0
+		for _, count := range o.Waiting {
+			here += count
+		}
+		waiting += here
+		list = append(list, client.Problem{
+			What:  fmt.Sprintf("the token endpoint at %s fails for every credential, and %s (%s)", o.Host, plural(here, "waits for it", "wait for it"), o.Failure),
+			Since: wireTime(o.Since),
+			Todo: "see whether " + o.Host + " is up and can be reached from here; it is probed at least every few minutes, and what waits is renewed by itself once it answers; " +
+				"invectd refresh ID probes at once",
+		})
+	}
+	return list, waiting
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
@@ -100,7 +120,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	out.Problems = s.problems.store.look(out.Problems, unwritable)
 	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
-	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
+	var waiting int
+	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
+	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded]-waiting)
 	return answer(w, http.StatusOK, out)
 }
 

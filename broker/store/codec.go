@@ -33,6 +33,8 @@ type summaryFields struct {
 	RetryAt     time.Time       `json:"retryAt,omitzero"`
 	Lazy        bool            `json:"lazy,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
+
+	Hindrance string `json:"-"` // of this moment, and no fact of the credential's
 }
 
 type bodyFields struct {
