@@ -21,9 +21,10 @@ type entry struct {
 	held           bool
 	heldGeneration uint64
 	place          place
-	index          int      // in the heap, if it is there
-	failure        *failure // of the last attempt; nil if it succeeded
-	kept           *pair    // tokens that the store has not taken yet; nil if none
+	index          int       // in the heap, if it is there
+	failure        *failure  // of the last attempt; nil if it succeeded
+	unasked        time.Time // of an intent that may be stored and that no request followed
+	kept           *pair     // tokens that the store has not taken yet; nil if none
 }
 
 // A place is where in the queue an entry is.

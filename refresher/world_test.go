@@ -252,24 +252,36 @@ func (d definitions) Put(context.Context, broker.Definition, bool, bool) (broker
 
 func (d definitions) Delete(context.Context, string) error { return errors.ErrUnsupported }
 
-// A store is a MemStore with a probe: it is called before each write of a
-// refresh ("writable", "intent", "commit", "outcome"), and its error fails it.
+// A store is a MemStore with two probes: before is called ahead of each write of
+// a refresh ("writable", "intent", "commit", "outcome"), and its error fails it;
+// the error of after is told though the write was made.
 type store struct {
 	brokertest.MemStore
-	mu    sync.Mutex
-	probe func(step string) error
+	mu     sync.Mutex
+	before func(step string) error
+	after  func(step string) error
 }
 
 func (s *store) setProbe(probe func(step string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.probe = probe
+	s.before = probe
+}
+
+func (s *store) setAfter(probe func(step string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = probe
 }
 
 func (s *store) step(step string) error {
 	s.mu.Lock()
-	probe := s.probe
+	probe := s.before
 	s.mu.Unlock()
+	return unavailable(probe, step)
+}
+
+func unavailable(probe func(step string) error, step string) error {
 	if probe == nil {
 		return nil
 	}
@@ -305,7 +317,14 @@ func (s *store) Update(ctx context.Context, id broker.ID, change func(*broker.Cr
 	if err := s.step(step); err != nil {
 		return broker.Credential{}, err
 	}
-	return s.MemStore.Update(ctx, id, change)
+	c, err := s.MemStore.Update(ctx, id, change)
+	s.mu.Lock()
+	probe := s.after
+	s.mu.Unlock()
+	if lost := unavailable(probe, step); err == nil && lost != nil {
+		return broker.Credential{}, lost
+	}
+	return c, err
 }
 
 // A provider issues single-use refresh tokens and revokes the family of one
