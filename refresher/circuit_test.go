@@ -190,13 +190,13 @@ func TestUselessProbe(t *testing.T) {
 		for range 200 {
 			w.connect("p", 10*time.Minute)
 		}
-		down := time.Now().Add(10 * time.Minute)
-		w.provider.down(down, "p")
+		w.provider.down(time.Now().Add(time.Hour), "p")
 		stop := w.start()
-		time.Sleep(10*time.Minute + time.Second)
+		time.Sleep(10 * time.Minute)
 		for range 1000 { // a firewall says no, to everybody
 			w.provider.fail(fault{err: &broker.ProviderError{Op: "refresh", Provider: "p", Host: "p.example", Sent: broker.SentAnswered, Status: 403}})
 		}
+		w.provider.down(time.Now(), "p")
 		before := w.provider.callCount()
 		time.Sleep(10 * time.Minute)
 		if calls := w.provider.callCount() - before; calls > 60 {
