@@ -95,10 +95,11 @@ func (c *circuit) why() error {
 
 // blocks reports whether a credential has to wait for its endpoint's circuit.
 // It changes nothing. What an earlier flight got and could not store does not
-// wait, and neither do those who join the probe.
+// wait, neither do those who join the probe, nor the few whose requests were cut
+// off when it opened, while the provider still takes their refresh tokens again.
 func (r *Refresher) blocks(e *entry, forced bool, now time.Time) (*circuit, bool) {
 	c, ok := r.circuits[e.endpoint]
-	if !ok || c.trips == 0 || e.kept != nil || c.probe == e.id {
+	if !ok || c.trips == 0 || e.kept != nil || c.probe == e.id || now.Before(e.graceUntil) {
 		return nil, false
 	}
 	return c, c.probe != "" || !forced && c.waits(now)
@@ -172,7 +173,7 @@ func (f *flight) enter(k broker.Connection) error {
 	e, now := f.queue.entry(f.id, f.provider), wallClock()
 	e.endpoint = endpointOf(k)
 	c, ok := f.circuits[e.endpoint]
-	if !ok || c.admit(f.id, f.forced, now) {
+	if !ok || c.admit(f.id, f.forced, now) || now.Before(e.graceUntil) {
 		f.endpoint = e.endpoint
 		return nil
 	}

@@ -33,11 +33,13 @@ type flight struct {
 	need       broker.Need // of the caller who started it
 	forced     bool        // by a caller
 	provider   string
-	endpoint   string        // "" until the circuit let it pass
-	generation uint64        // as it was last committed
-	status     broker.Status // likewise
-	asked      bool          // the provider, so the grant may be spent
-	outcome    Outcome       // "" while no provider was to be asked
+	endpoint   string               // "" until the circuit let it pass
+	policy     broker.RefreshPolicy // of the provider
+	intentAt   time.Time            // of the intent that this flight wrote
+	generation uint64               // as it was last committed
+	status     broker.Status        // likewise
+	asked      bool                 // the provider, so the grant may be spent
+	outcome    Outcome              // "" while no provider was to be asked
 }
 
 // A grant is what a flight spends: the refresh token of a generation.
@@ -113,6 +115,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
+	f.policy = connection.Definition.Refresh
 	if err := f.enter(connection); err != nil {
 		return broker.Token{}, err
 	}
@@ -216,6 +219,7 @@ func (f *flight) checkWritable(ctx context.Context) error {
 // writeIntent is step 4.
 func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 	g, now := grantOf(c), wallClock()
+	f.intentAt = now
 	_, err := f.update(ctx, func(c *broker.Credential) error {
 		if !g.isOf(c) || !c.IsActive {
 			return errSuperseded
@@ -238,6 +242,8 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 // ask is step 5. Once it was called the grant may be spent, whatever it returns.
 func (f *flight) ask(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
 	defer func() { f.caught(recover(), &err) }()
+	ctx, cancel := context.WithTimeout(ctx, askFor(f.config.Timeout, shortGrace(f.policy)))
+	defer cancel()
 	if c.GrantType() == broker.GrantClientCredentials {
 		return f.config.Server.ClientCredentials(ctx, k, k.Definition.Scopes(wantedScopes(c)))
 	}

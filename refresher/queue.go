@@ -2,6 +2,7 @@ package refresher
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -20,11 +21,15 @@ type entry struct {
 	// after heldGeneration.
 	held           bool
 	heldGeneration uint64
-	place          place
-	index          int       // in the heap, if it is there
-	failure        *failure  // of the last attempt; nil if it succeeded
-	unasked        time.Time // of an intent that may be stored and that no request followed
-	kept           *pair     // tokens that the store has not taken yet; nil if none
+	// doubt says that its refresh token may be spent, so that it comes first, and
+	// graceUntil until when the provider takes that once more; zero if unknown.
+	doubt      bool
+	graceUntil time.Time
+	place      place
+	index      int       // in the heap, if it is there
+	failure    *failure  // of the last attempt; nil if it succeeded
+	unasked    time.Time // of an intent that may be stored and that no request followed
+	kept       *pair     // tokens that the store has not taken yet; nil if none
 }
 
 // A place is where in the queue an entry is.
@@ -52,7 +57,7 @@ type queue struct {
 
 // A lane holds what is due of one provider.
 type lane struct {
-	ready   []*entry // oldest first; those that are not placeReady any more are skipped
+	ready   []*entry // what is in doubt first, then the oldest; those that are not placeReady any more are skipped
 	running int
 }
 
@@ -119,7 +124,11 @@ func (q *queue) ripen(now time.Time) (next time.Time) {
 		if len(l.ready) == 0 {
 			q.turn = append(q.turn, l)
 		}
-		l.ready = append(l.ready, e)
+		if e.doubt {
+			l.ready = slices.Insert(l.ready, 0, e)
+		} else {
+			l.ready = append(l.ready, e)
+		}
 	}
 	return time.Time{}
 }

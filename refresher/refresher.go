@@ -241,7 +241,11 @@ func (r *Refresher) plan(id broker.ID) {
 	if e.held && (s.Generation != e.heldGeneration || !s.Renewable) {
 		r.release(e)
 	}
-	if !due.IsZero() {
+	e.doubt, e.graceUntil = interrupted(s), time.Time{}
+	if grace := shortGrace(definition.Refresh); e.doubt && grace > 0 {
+		e.graceUntil = s.Intent.At.Add(grace)
+	}
+	if !due.IsZero() && !now.Before(e.graceUntil) {
 		due = later(due, e.notBefore)
 	}
 	switch {
