@@ -231,9 +231,11 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 		return err
 	}
 	if err != nil {
-		f.mu.Lock()
-		f.queue.entry(f.id, f.provider).unasked = now
-		f.mu.Unlock()
+		if !interrupted(c.Summary) { // else there is doubt over an earlier one
+			f.mu.Lock()
+			f.queue.entry(f.id, f.provider).unasked = now
+			f.mu.Unlock()
+		}
 		return f.storeFailed("refreshing", err)
 	}
 	return nil
