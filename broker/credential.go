@@ -29,6 +29,9 @@ const (
 	AuthCustom           AuthType = "custom"
 )
 
+// AuthTypes are all kinds.
+var AuthTypes = []AuthType{AuthAPIKey, AuthBearer, AuthBasic, AuthOAuth2, AuthJWT, AuthAWSSigV4, AuthConnectionString, AuthCustom}
+
 // A GrantType is how an OAuth2 credential comes by its tokens, with the values
 // of RFC 6749, section 4, and its extensions.
 type GrantType string
@@ -53,6 +56,9 @@ const (
 	StatusExpired  Status = "expired"         // and there is nothing to renew it with
 	StatusDisabled Status = "disabled"        // by an operator, isActive is false
 )
+
+// Statuses are all of them.
+var Statuses = []Status{StatusPending, StatusActive, StatusDegraded, StatusReauth, StatusExpired, StatusDisabled}
 
 // A Summary is what is known of a credential without its body. One lies in
 // memory for every credential, so it holds no secret and nothing long.

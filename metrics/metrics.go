@@ -35,7 +35,8 @@ type Metrics struct {
 type Sources struct {
 	Tokens *broker.Tokens
 	// Known reports whether a definition is in force for a provider.
-	Known func(provider string) bool
+	Known  func(provider string) bool
+	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
 	// Outages returns the token endpoints that fail for everybody now.
@@ -81,7 +82,7 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

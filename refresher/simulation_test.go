@@ -174,7 +174,7 @@ func (s *simulation) boot() {
 	}
 	s.broker = broker.New(broker.Parts{
 		Store: s.process, Definitions: definitions, Server: config.Server, Refresher: s.broken.refresher(r, config),
-		Tokens: s.tokens, Events: events, Auditor: noAudit{}, Log: log,
+		Tokens: s.tokens, Events: events, Auditor: noAudit{}, Policy: broker.NewPolicy(root.UID), Log: log,
 	})
 	for summary, err := range s.process.Summaries(context.Background()) {
 		if err != nil {

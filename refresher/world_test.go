@@ -86,7 +86,7 @@ var root = broker.Caller{Attested: true}
 func (w *world) broker() *broker.Broker {
 	return broker.New(broker.Parts{
 		Store: w.config.Store, Definitions: w.definitions, Server: w.config.Server, Refresher: w.Refresher,
-		Tokens: w.tokens, Events: w.events, Auditor: noAudit{}, Log: w.config.Log,
+		Tokens: w.tokens, Events: w.events, Auditor: noAudit{}, Policy: broker.NewPolicy(root.UID), Log: w.config.Log,
 	})
 }
 

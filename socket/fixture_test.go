@@ -49,8 +49,8 @@ func newFixture(t testing.TB) *fixture {
 	tokens := broker.NewTokens()
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
-		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: f.refresher, Tokens: tokens, Events: broker.NewEvents(),
-		Auditor: noAudit{}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
+		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
+		Auditor: noAudit{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},
 	})
@@ -60,7 +60,7 @@ func newFixture(t testing.TB) *fixture {
 		Listeners: func() map[string]string { return map[string]string{"socket": f.path} },
 	})
 	f.path = filepath.Join(socketDir(t), "s")
-	ln, err := Listen(f.path, 0o600)
+	ln, err := Listen(f.path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}

@@ -39,13 +39,17 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, refused, failing problem }
+type problems struct{ store, policy, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
 		store: problem{
 			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
 			todo: "free space on the disk of the data folder, and read the log",
+		},
+		policy: problem{
+			what: func(int) string { return "the policy file cannot be used, so the rules before it stay in force" },
+			todo: "invectd policy, for what is wrong with the file; it is read again when it changes",
 		},
 		refused: problem{
 			what: func(count int) string {
@@ -69,13 +73,14 @@ func plural(count int, one, many string) string {
 	return strconv.Itoa(count) + " " + many
 }
 
-// look appends the problem to list if there is any of it.
-func (p *problem) look(list []client.Problem, count int) []client.Problem {
-	since := p.watch.note(count > 0, time.Now())
-	if count <= 0 {
+// look appends the problem to list if there is any of it that the caller sees;
+// all is what there is.
+func (p *problem) look(list []client.Problem, all, seen int) []client.Problem {
+	since := p.watch.note(all > 0, time.Now())
+	if seen <= 0 {
 		return list
 	}
-	return append(list, client.Problem{What: p.what(count), Since: wireTime(since), Todo: p.todo})
+	return append(list, client.Problem{What: p.what(seen), Since: wireTime(since), Todo: p.todo})
 }
 
 // outageProblems appends the token endpoints that fail for everybody, and counts
@@ -98,7 +103,7 @@ func outageProblems(list []client.Problem, outages []broker.Outage) (_ []client.
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	census, err := s.Broker.Census(callerOf(r.Context()))
+	census, err := s.Broker.Census(r.Context(), callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -111,19 +116,24 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		Providers:     census.Providers,
 		Problems:      []client.Problem{},
 	}
-	for status, count := range census.Credentials {
-		out.Credentials[string(status)] = count
+	for status, n := range census.Credentials {
+		out.Credentials[string(status)] = n
 	}
-	unwritable := 0
-	if !out.Store.Writable {
-		unwritable = 1
-	}
-	out.Problems = s.problems.store.look(out.Problems, unwritable)
-	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
+	unwritable, unread := count(!out.Store.Writable), count(s.Broker.Policy.State().Fault != "")
+	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
+	out.Problems = s.problems.policy.look(out.Problems, unread, unread)
+	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
 	var waiting int
 	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
-	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded]-waiting)
+	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded]-waiting, census.Credentials[broker.StatusDegraded]-waiting)
 	return answer(w, http.StatusOK, out)
+}
+
+func count(present bool) int {
+	if present {
+		return 1
+	}
+	return 0
 }
 
 // health tells whether all work can be done. It is what /healthz and /readyz
