@@ -12,6 +12,7 @@ type Census struct {
 	All         map[Status]int // which is not for the caller
 	Providers   int
 	Problems    []Problem // only for callers who may administer
+	Outages     []Outage  // token endpoints that fail for everybody, for those who may list everything
 }
 
 // statuses are all that a credential can be in.
@@ -48,7 +49,7 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 		census.Problems = b.problems(ctx)
 	}
 	if access.everything() {
-		census.Credentials = census.All
+		census.Credentials, census.Outages = census.All, b.Refresher.Outages()
 		return census, nil
 	}
 	census.Credentials = noneByStatus()

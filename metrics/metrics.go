@@ -41,7 +41,9 @@ type Sources struct {
 	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
-	Version  string
+	// Outages returns the token endpoints that fail for everybody now.
+	Outages func() []broker.Outage
+	Version string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -90,7 +92,7 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -20,6 +20,9 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true },
+		Outages: func() []broker.Outage {
+			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
+		},
 	})
 }
 
@@ -63,6 +66,10 @@ func TestMetrics(t *testing.T) {
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
 		`invectd_provider_changes_total{change="stale"} 1`,
 		`invectd_revocations_total{provider="google",result="given_up"} 1`,
+		`invectd_circuits_open{provider="google"} 1`,
+		`invectd_circuit_waiting_credentials{provider="google"} 7`,
+		`invectd_circuits_open{provider="unknown"} 2`,
+		`invectd_circuit_waiting_credentials{provider="unknown"} 3`,
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
 	} {

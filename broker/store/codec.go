@@ -35,6 +35,8 @@ type summaryFields struct {
 	Lazy        bool            `json:"lazy,omitempty"`
 	Origins     string          `json:"origins,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
+
+	Hindrance string `json:"-"` // of this moment, and no fact of the credential's
 }
 
 type bodyFields struct {

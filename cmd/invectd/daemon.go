@@ -115,6 +115,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
+		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
