@@ -39,6 +39,7 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err := b.settleSubject(ctx, caller, &c); err != nil {
 		return View{}, err
 	}
+	c.Origins = b.originsNow(ctx, &c)
 	return b.create(ctx, c)
 }
 

@@ -44,6 +44,7 @@ func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest)
 	if err != nil {
 		return StartedDevice{}, err
 	}
+	a.origins = connection.Origins()
 	if err := b.Store.Writable(ctx); err != nil {
 		return StartedDevice{}, err
 	}
@@ -83,7 +84,7 @@ func (b *Broker) keepDevice(ctx context.Context, a *Authorization, answer Device
 		Interval: answer.Interval, ExpiresAt: answer.ExpiresAt, Made: a.CredentialID == "",
 	}
 	fill := func(c *Credential) error {
-		c.Config = a.connected(c.Config).With(KeyGrantType, string(GrantDeviceCode))
+		c.Config, c.Origins = a.connected(c.Config).With(KeyGrantType, string(GrantDeviceCode)), a.origins
 		c.Metadata = a.describe(c.Metadata)
 		c.Status, c.StatusReason, c.Intent = StatusPending, "", nil
 		c.RetryAt, c.UpdatedAt = now.Add(flow.Interval), now
@@ -161,10 +162,11 @@ func (b *Broker) removeUnconnected(ctx context.Context, now time.Time) {
 			continue
 		}
 		if c.Generation == 0 && c.Status == StatusReauth && had && d.Made {
-			if err := b.remove(ctx, &c); err != nil {
+			if err := b.Store.Delete(ctx, id); err != nil {
 				b.Log.Warn("removing a credential that nobody consented to", "credential", id, "error", err)
 				continue
 			}
+			b.deleted(&c, "nobody consented to it")
 			b.Log.Info("removed a credential that nobody consented to in its device flow", "credential", id, "provider", c.Provider)
 		}
 		b.devices.remove(id)

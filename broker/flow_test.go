@@ -90,6 +90,7 @@ func (idle) Refresh(context.Context, broker.ID, broker.Need) (broker.Token, erro
 func (idle) Schedule(broker.Summary)        {}
 func (idle) Forget(broker.ID)               {}
 func (idle) Due(broker.ID) time.Time        { return time.Time{} }
+func (idle) Outages() []broker.Outage       { return nil }
 func (idle) Record(broker.AuditEntry) error { return nil }
 
 // newBroker returns a broker with one provider, "acme", and its store.

@@ -144,19 +144,15 @@ func (f *flight) answerPoll(c *broker.Credential, v verdict) error {
 }
 
 // apply takes over what a provider gave. What the grant of another consent had
-// left is dropped with it; what repeats needs no refresh token.
+// left is dropped with it.
 func apply(c *broker.Credential, p *pair) {
-	answer := p.answer
-	if c.GrantType().Repeats() {
-		answer.RefreshToken = broker.Secret{}
-	}
 	d, ok := c.DeviceFlow()
 	if !ok || d.Status != broker.DevicePending {
-		c.Apply(answer, p.receivedAt)
+		c.Apply(p.answer, p.receivedAt)
 		return
 	}
 	c.Config = c.Config.With(broker.KeyRefreshToken, nil)
-	c.Apply(answer, p.receivedAt)
+	c.Apply(p.answer, p.receivedAt)
 	d.Status, d.ExpiresAt = broker.DeviceComplete, p.receivedAt
 	c.SetDeviceFlow(d)
 }

@@ -13,8 +13,21 @@ import (
 type request func(context.Context) (broker.TokenResponse, error)
 
 // requestOf returns the request of a credential's grant. Nothing is asked yet,
-// but where it trades another credential's token that one is renewed first.
+// but where it trades another credential's token that one is renewed first. A
+// refresh token that a grant brings which repeats is not needed.
 func (f *flight) requestOf(ctx context.Context, k broker.Connection, c *broker.Credential) (request, error) {
+	ask, err := f.plainRequestOf(ctx, k, c)
+	if err != nil || !c.GrantType().Repeats() {
+		return ask, err
+	}
+	return func(ctx context.Context) (broker.TokenResponse, error) {
+		answer, err := ask(ctx)
+		answer.RefreshToken = broker.Secret{}
+		return answer, err
+	}, nil
+}
+
+func (f *flight) plainRequestOf(ctx context.Context, k broker.Connection, c *broker.Credential) (request, error) {
 	server, scopes := f.config.Server, k.Definition.Scopes(wantedScopes(c))
 	if d, ok := c.DeviceFlow(); ok && d.Status == broker.DevicePending {
 		return func(ctx context.Context) (broker.TokenResponse, error) {

@@ -190,6 +190,7 @@ type scriptedRefresher struct {
 	mu      sync.Mutex
 	refresh func(ctx context.Context, id broker.ID, need broker.Need) (broker.Token, error)
 	due     time.Time
+	outages []broker.Outage
 }
 
 func (r *scriptedRefresher) fail(err error) {
@@ -221,6 +222,7 @@ func (r *scriptedRefresher) Refresh(ctx context.Context, id broker.ID, need brok
 func (r *scriptedRefresher) Schedule(broker.Summary)     {}
 func (r *scriptedRefresher) Forget(broker.ID)            {}
 func (r *scriptedRefresher) Due(broker.ID) (t time.Time) { return r.due }
+func (r *scriptedRefresher) Outages() []broker.Outage    { return r.outages }
 
 // A scriptedProvider hands out a token for any code, or fails with err. What it
 // does not script panics.

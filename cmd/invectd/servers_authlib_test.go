@@ -70,7 +70,7 @@ func TestAuthlib(t *testing.T) {
 		default:
 			app.ClientSecret = secret
 		}
-		s.define(t, provider(id, issuer, method, "read"), app)
+		s.define(t, serverAt(id, issuer, method, "read"), app)
 		begun[method] = s.device(t, id, true)
 		var connected string
 		m.play(t, "authorization_code + PKCE, refresh with rotation", how, func(t *testing.T) {

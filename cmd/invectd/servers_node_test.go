@@ -156,7 +156,7 @@ func TestOIDCProvider(t *testing.T) {
 		case broker.TLSClientAuth:
 			app.Certificate, app.PrivateKey = certificate, certificateKey
 		}
-		s.define(t, provider(id, issuer, method, "openid", "read"), app)
+		s.define(t, serverAt(id, issuer, method, "openid", "read"), app)
 		var connected string
 		m.play(t, "authorization_code + PKCE, refresh with rotation", how, func(t *testing.T) {
 			connected = s.connect(t, id)

@@ -56,7 +56,7 @@ func serviceKey(t *testing.T) string {
 	return string(key)
 }
 
-func provider(id, issuer string, method broker.ClientAuthentication, scopes ...string) client.Provider {
+func serverAt(id, issuer string, method broker.ClientAuthentication, scopes ...string) client.Provider {
 	return client.Provider{Definition: broker.Definition{ID: id, Issuer: issuer, ClientAuthentication: method, DefaultScopes: scopes}}
 }
 
@@ -71,11 +71,11 @@ func TestZitadel(t *testing.T) {
 	s.denial = s.answers
 	m := newMatrix(t, "github.com/zitadel/oidc, its example server")
 	scopes := []string{"openid", "profile", "offline_access"}
-	s.define(t, provider("basic", issuer, broker.ClientSecretBasic, scopes...), client.App{ClientID: "web", ClientSecret: "secret"})
-	s.define(t, provider("post", issuer, broker.ClientSecretPost, scopes...), client.App{ClientID: "web", ClientSecret: "secret"})
-	s.define(t, provider("none", issuer, broker.ClientAuthNone, scopes...), client.App{ClientID: "native"})
-	s.define(t, provider("device", issuer, broker.ClientSecretBasic, "profile"), client.App{ClientID: "device", ClientSecret: "secret"})
-	s.define(t, provider("robot", issuer, broker.ClientSecretBasic, "openid"), client.App{ClientID: "sid1", ClientSecret: "verysecret"})
+	s.define(t, serverAt("basic", issuer, broker.ClientSecretBasic, scopes...), client.App{ClientID: "web", ClientSecret: "secret"})
+	s.define(t, serverAt("post", issuer, broker.ClientSecretPost, scopes...), client.App{ClientID: "web", ClientSecret: "secret"})
+	s.define(t, serverAt("none", issuer, broker.ClientAuthNone, scopes...), client.App{ClientID: "native"})
+	s.define(t, serverAt("device", issuer, broker.ClientSecretBasic, "profile"), client.App{ClientID: "device", ClientSecret: "secret"})
+	s.define(t, serverAt("robot", issuer, broker.ClientSecretBasic, "openid"), client.App{ClientID: "sid1", ClientSecret: "verysecret"})
 
 	for _, id := range []string{"basic", "post", "none"} {
 		m.play(t, "authorization_code + PKCE, refresh with rotation", id, func(t *testing.T) {
