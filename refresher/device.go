@@ -48,8 +48,8 @@ func judgePoll(d broker.DeviceFlow, cause error, doubtful bool) verdict {
 		return verdict{status: broker.DeviceExpired, why: "an answer of the provider was lost and may have held the tokens, and now it takes the code no more (" + code + "); start again"}
 	case code == "expired_token":
 		return verdict{status: broker.DeviceExpired, why: "nobody consented in time (expired_token)"}
-	case code == "invalid_grant":
-		return verdict{status: broker.DeviceExpired, why: "the provider knows the code no more (invalid_grant)"}
+	case code == "invalid_grant": // a request of a process that died may have come late
+		return verdict{status: broker.DeviceExpired, why: "the provider knows the code no more (invalid_grant): it has ended, or the answer with the tokens was lost; start again"}
 	}
 	return verdict{status: broker.DeviceDenied, why: fmt.Sprintf("the provider refused (%s)", code)}
 }
