@@ -59,6 +59,16 @@ func ParsePattern(text string) (Pattern, error) {
 
 // Match reports whether the pattern matches the whole of a text.
 func (p Pattern) Match(text string) bool {
+	// Most patterns are a text, or the beginning of one.
+	special := strings.IndexAny(string(p), `*?[\`)
+	switch {
+	case special < 0:
+		return string(p) == text
+	case !strings.HasPrefix(text, string(p[:special])):
+		return false
+	case p[special:] == "*":
+		return true
+	}
 	// A slash is special to path.Match, and NUL is in no name, unit or cgroup.
 	matched, err := path.Match(unslashed(string(p)), unslashed(text))
 	return matched && err == nil

@@ -32,12 +32,16 @@ type listeners map[string]string
 // are refused, requests and refreshes in flight end and are stored, the store is
 // closed last. ready is called once everything answers.
 func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func(context.Context, listeners)) (err error) {
+	policy, err := startPolicy(c.Policy, log)
+	if err != nil {
+		return err
+	}
 	db, err := store.Open(store.Config{Dir: c.DataDir, Key: c.Key, Log: log})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.DataDir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	d, err := build(ctx, c, db, log)
+	d, err := build(ctx, c, db, policy, log)
 	if err != nil {
 		return err
 	}
@@ -52,7 +56,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
-	g.Go(func() error { return d.policy.run(ctx) })
+	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.runner != nil {
 		g.Go(func() error { return d.server.Serve(ctx, open.runner, d.server.RunnerHandler()) })
@@ -77,14 +81,13 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
-	policy      policySource
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
 }
 
 // build makes everything on top of the store, bottom up, and starts nothing.
-func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*runningDaemon, error) {
+func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySource, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
 	registry, err := loadDefinitions(ctx, c, db, log)
 	if err != nil {
@@ -94,13 +97,9 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		_, err := registry.Definition(provider)
 		return err == nil
 	}
-	d.policy, err = startPolicy(c.Policy, log)
-	if err != nil {
-		return nil, err
-	}
 	tokens := broker.NewTokens()
 	meters := metrics.New(metrics.Sources{
-		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
+		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
@@ -114,7 +113,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	}
 	d.broker = broker.New(broker.Parts{
 		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
-		Auditor: logAuditor{log}, Policy: d.policy.policy, Log: log,
+		Auditor: logAuditor{log}, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
