@@ -53,12 +53,12 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 			return Started{}, err
 		}
 	}
-	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	connection, err := b.connectionOf(ctx, &a, existing, r.ClientID != "")
 	if err != nil {
 		return Started{}, err
 	}
 	authorizationURL, err := b.Server.AuthorizationURL(ctx, connection, AuthorizationRequest{
-		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: r.Params,
+		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: a.Params,
 	})
 	if err != nil {
 		return Started{}, err
@@ -67,6 +67,20 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, fmt.Errorf("storing the authorization: %w", err)
 	}
 	return Started{authorizationURL, a.State}, nil
+}
+
+// connectionOf returns the connection of a new flow. A secret that is stored with
+// the credential goes to no host that the credential was not authorised with;
+// one that is given with the request goes where the definition says.
+func (b *Broker) connectionOf(ctx context.Context, a *Authorization, existing *Credential, clientGiven bool) (Connection, error) {
+	if existing == nil || clientGiven || !a.Client.hasSecret() {
+		return b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	}
+	connection, err := b.connections.connectWithin(ctx, a.Definition, a.Client, a.Inputs, existing.Origins)
+	if err != nil {
+		return Connection{}, err
+	}
+	return connection, connection.checkTokenHost(fmt.Sprintf("the client of credential %q", existing.Name))
 }
 
 // authorizeStart decides, and reads the credential that is to be reconnected.
@@ -110,15 +124,11 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 	if r.ClientID == "" && !r.ClientSecret.Empty() {
 		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
 	}
-	for name := range r.Params {
-		if IsProtocolParam(name) {
-			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
-		}
-	}
 	a := Authorization{
 		State: random256(), Definition: d, RedirectURI: r.RedirectURI,
 		Client:         Client{ID: r.ClientID, Secret: r.ClientSecret},
 		Inputs:         r.Inputs,
+		Params:         r.Params,
 		CredentialName: r.CredentialName,
 		ExpiresAt:      time.Now().UTC().Add(AuthorizationLifetime),
 	}
@@ -129,6 +139,14 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 		}
 		if r.Scopes == nil {
 			r.Scopes = existing.scopes()
+		}
+		if r.Params == nil {
+			a.Params = existing.params()
+		}
+	}
+	for name := range a.Params {
+		if IsProtocolParam(name) {
+			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
 		}
 	}
 	if a.CredentialName != "" {
@@ -182,6 +200,26 @@ func (c *Credential) scopes() []string {
 	}
 	return out
 }
+
+// params are those that a connection was made with beside the definition's, as
+// Slack's user_scope; nil if there were none.
+func (c *Credential) params() map[string]string {
+	object, _ := c.Metadata[keyParams].(map[string]any)
+	var out map[string]string
+	for name, value := range object {
+		if text, ok := value.(string); ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = text
+		}
+	}
+	return out
+}
+
+// keyParams is where the metadata keeps the parameters of a flow. They are no
+// secret: they went through a browser.
+const keyParams = "params"
 
 // settleRedirect fills in the daemon's own callback, and judges where the
 // browser may be sent in the end: nowhere but to the origins that the operator
@@ -277,6 +315,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Comp
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 	defer cancel()
+	a.origins = connection.Origins()
 	answer, err := b.Server.Exchange(detached, connection, CodeExchange{
 		Code: k.Code, RedirectURI: a.RedirectURI, Verifier: a.Verifier,
 	})
@@ -288,7 +327,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Comp
 }
 
 func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorization, error) {
-	loopback := k.Host == "" || isLoopbackHost(k.Host)
+	loopback := k.Host == "" || IsLoopbackHost(k.Host)
 	switch {
 	case k.State == "" && !loopback:
 		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
@@ -399,16 +438,20 @@ func newConnection(provider, name string, now time.Time) Credential {
 
 // fill puts an answer into a credential, and with it how it was got.
 func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time) {
-	if answer.Scope == "" {
+	if answer.Scope == "" && !answer.ScopeEmpty {
 		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
 	}
 	if !a.Definition.Refreshes() {
 		answer.RefreshToken = Secret{}
 	}
-	c.Config = a.connected(c.Config)
+	c.Config, c.Origins = a.connected(c.Config), a.origins
 	c.Metadata = cloneObject(c.Metadata)
 	c.Metadata[KeyProvider] = a.Definition.ID
 	c.Metadata["scopes"] = anyList(a.Scopes)
+	delete(c.Metadata, keyParams)
+	if len(a.Params) > 0 {
+		c.Metadata[keyParams] = anyObject(a.Params)
+	}
 	c.Apply(answer, now)
 }
 
@@ -416,6 +459,7 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 func (a *Authorization) connected(config Config) Config {
 	fields := config.Reveal()
 	fields[KeyProvider] = a.Definition.ID
+	delete(fields, KeyScope) // it is granted anew
 	for key, value := range map[string]string{
 		KeyClientID: a.Client.ID, KeyClientSecret: a.Client.Secret.Reveal(),
 		KeyPrivateKey: a.Client.PrivateKey.Reveal(), KeyPrivateKeyID: a.Client.PrivateKeyID,
@@ -426,11 +470,7 @@ func (a *Authorization) connected(config Config) Config {
 		}
 	}
 	if len(a.Inputs) > 0 {
-		inputs := make(map[string]any, len(a.Inputs))
-		for name, value := range a.Inputs {
-			inputs[name] = value
-		}
-		fields[KeyInputs] = inputs
+		fields[KeyInputs] = anyObject(a.Inputs)
 	}
 	return newConfig(fields)
 }
@@ -443,8 +483,17 @@ func anyList(list []string) []any {
 	return out
 }
 
-// isLoopbackHost reports whether a Host header names this machine.
-func isLoopbackHost(hostport string) bool {
+func anyObject(texts map[string]string) map[string]any {
+	out := make(map[string]any, len(texts))
+	for name, text := range texts {
+		out[name] = text
+	}
+	return out
+}
+
+// IsLoopbackHost reports whether a Host header (RFC 9110, section 7.2) names
+// this machine's loopback.
+func IsLoopbackHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

@@ -116,6 +116,7 @@ func checkEvents(t *testing.T, document *document, operation *openapi3.Operation
 	for _, known := range []broker.EventType{
 		broker.EventCreated, broker.EventUpdated, broker.EventRefreshed, broker.EventRefreshFailed,
 		broker.EventReauth, broker.EventRecovered, broker.EventDeleted, broker.EventProviderChanged,
+		broker.EventRevocationFailed,
 	} {
 		if !strings.Contains(operation.Description, "`"+string(known)+"`") {
 			t.Errorf("the event %s is not documented", known)
@@ -139,16 +140,18 @@ func TestOpenAPIMethodNotAllowed(t *testing.T) {
 	}
 }
 
-// A world is a fixture with a credential for every trouble, and two servers more
-// beside its own.
+// A world is a fixture with a credential for every trouble, and three servers
+// more beside its own.
 type world struct {
 	*fixture
 	sent                 string // the last body
 	toDraining, toHollow *http.Client
+	toBusy               *http.Client
 }
 
 // newWorld returns a world. The second server is about to stop and refuses all;
-// the third has no parts, so that whatever needs one fails unforeseen.
+// the third has no parts, so that whatever needs one fails unforeseen; the fourth
+// has no room for any request.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	f := &world{fixture: newFixture(t)}
@@ -170,6 +173,9 @@ func newWorld(t *testing.T) *world {
 		draining.serving.RUnlock()
 	}
 	f.toHollow = f.beside(t, New(Config{Log: slog.New(slog.DiscardHandler)}), "h")
+	busy := f.server.Config
+	busy.Limits.InFlight = -1
+	f.toBusy = f.beside(t, New(busy), "b")
 	return f
 }
 
@@ -201,7 +207,10 @@ func (f *world) inhabit(t *testing.T) {
 			"refreshRequest":{"params":{"scope":null}},"refresh":{"lead":"5m"},"identity":{"url":"https://api.example/me"},
 			"inputs":{"tenant":{"default":"common"}}}`)
 	}
+	f.must(t, 201, "POST", "/credentials/oauth2/providers", `{"id":"sigma","name":"sigma","issuer":"https://s.example",
+		"revocationUrl":"https://s.example/revoke","revocationRequest":{"token":"access_token"}}`)
 	for _, credential := range []string{
+		fmt.Sprintf(`"name":"burnt","provider":"sigma",`+oauth, ended),
 		fmt.Sprintf(`"name":"mail","provider":"gamma","metadata":{"team":1},"description":"Mine",`+oauth, live),
 		fmt.Sprintf(`"name":"ended","provider":"gamma",`+oauth, ended),
 		fmt.Sprintf(`"name":"off","provider":"gamma","isActive":false,`+oauth, live),

@@ -59,6 +59,7 @@ func (e exercise) all() []trial {
 	all := []trial{
 		{403, "forbidden", request{headers: []string{"Origin", "https://evil.example"}}, nil},
 		{503, "shutting_down", request{}, func(f *world) *http.Client { return f.toDraining }},
+		{429, "too_many_requests", request{}, func(f *world) *http.Client { return f.toBusy }},
 	}
 	if !e.infallible {
 		all = append(all, trial{500, "internal", request{}, func(f *world) *http.Client { return f.toHollow }})
@@ -186,8 +187,13 @@ var exercises = map[string]exercise{
 		slices.Concat(byName, withBody, []trial{storeIsOff})},
 	"PATCH /credentials/{ref}": {request{ref: "mail", body: `{"isActive":false,"config":{"scope":null}}`}, 200, false,
 		slices.Concat(byName, withBody, []trial{storeIsOff})},
-	"DELETE /credentials/{ref}": {request{ref: "mail", query: "?revoke=true"}, 204, false, slices.Concat(byName, asking(request{}), []trial{storeIsOff,
+	"DELETE /credentials/{ref}": {request{ref: "mail", query: "?revoke=true"}, 204, false, slices.Concat(byName, []trial{storeIsOff,
 		{400, "invalid_request", request{ref: "solo"}, nil},
+		{502, "provider_error", request{}, providerFails(refuses)},
+		{502, "provider_error", request{ref: "burnt"}, refreshFails(refuses)},
+		{503, "provider_unavailable", request{ref: "burnt"}, refreshFails(isAway)},
+		{504, "provider_timeout", request{ref: "burnt"}, refreshFails(isLate)},
+		{204, "", request{ref: "alone"}, providerFails(isAway)}, // and queued
 		{404, "unknown_provider", request{ref: "orphan"}, nil},
 	})},
 	"POST /credentials/{ref}/refresh": {request{ref: "mail", body: `{"userId":"u"}`}, 200, false, slices.Concat(
@@ -230,6 +236,12 @@ var exercises = map[string]exercise{
 		{404, "unknown_provider", request{ref: "none"}, nil},
 		{409, "conflict", request{ref: "acme"}, nil},
 	}},
+	"POST /credentials/oauth2/providers/{id}/accept": {request{ref: "gamma", body: `{"origins":["https://api.example","https://p.example"],"userId":"u"}`}, 200, false,
+		slices.Concat(withBody, []trial{storeIsOff,
+			{404, "unknown_provider", request{ref: "none"}, nil},
+			{409, "conflict", request{body: `{"origins":["https://elsewhere.example"]}`}, nil},
+			{200, "", request{ref: "acme", body: `{}`}, nil},
+		})},
 	"GET /credentials/oauth2/apps": {request{}, 200, false, []trial{storeIsOff}},
 	"GET /credentials/oauth2/apps/{id}": {request{ref: "gamma"}, 200, false, []trial{storeIsOff,
 		{404, "not_found", request{ref: "acme"}, nil},

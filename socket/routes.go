@@ -28,10 +28,11 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/expiring":          {"GET": s.expiring},
 		"/credentials/test-request":      {"POST": s.testRequest},
 
-		"/credentials/oauth2/providers":      {"GET": s.listProviders, "POST": s.createProvider},
-		"/credentials/oauth2/providers/{id}": {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
-		"/credentials/oauth2/apps":           {"GET": s.listApps},
-		"/credentials/oauth2/apps/{id}":      {"GET": s.showApp, "PUT": s.putApp, "DELETE": s.deleteApp},
+		"/credentials/oauth2/providers":             {"GET": s.listProviders, "POST": s.createProvider},
+		"/credentials/oauth2/providers/{id}":        {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
+		"/credentials/oauth2/providers/{id}/accept": {"POST": s.acceptProvider},
+		"/credentials/oauth2/apps":                  {"GET": s.listApps},
+		"/credentials/oauth2/apps/{id}":             {"GET": s.showApp, "PUT": s.putApp, "DELETE": s.deleteApp},
 
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
@@ -91,6 +92,12 @@ func (s *Server) dispatch(m methods) http.Handler {
 		if !ok {
 			w.Header().Set("Allow", allow)
 			return &refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path takes " + allow, nil}
+		}
+		if !pay(r, cost(r)) {
+			return errTooOften
+		}
+		if costs[r.Pattern] > 0 {
+			connectionOf(r.Context()).giveTurn() // others need not wait until a provider has answered
 		}
 		return do(w, r)
 	})

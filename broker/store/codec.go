@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -32,7 +33,10 @@ type summaryFields struct {
 	Renewable   bool            `json:"renewable,omitempty"`
 	RetryAt     time.Time       `json:"retryAt,omitzero"`
 	Lazy        bool            `json:"lazy,omitempty"`
+	Origins     string          `json:"origins,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
+
+	Hindrance string `json:"-"` // of this moment, and no fact of the credential's
 }
 
 type bodyFields struct {
@@ -62,6 +66,7 @@ type authorizationFields struct {
 	RedirectURI    string            `json:"redirectUri"`
 	Scopes         []string          `json:"scopes"`
 	Inputs         map[string]string `json:"inputs"`
+	Params         map[string]string `json:"params,omitempty"`
 	Verifier       string            `json:"verifier,omitempty"`
 	ReturnURL      string            `json:"returnUrl,omitempty"`
 	CredentialName string            `json:"credentialName,omitempty"`
@@ -71,8 +76,9 @@ type authorizationFields struct {
 }
 
 type appFields struct {
-	Client clientFields      `json:"client"`
-	Inputs map[string]string `json:"inputs"`
+	Client  clientFields      `json:"client"`
+	Inputs  map[string]string `json:"inputs"`
+	Origins string            `json:"origins,omitempty"`
 }
 
 // normal returns c as it is read back: times in UTC, without a monotonic clock.
@@ -105,6 +111,7 @@ func decodeSummary(r *record, plaintext []byte) (broker.Summary, [tagSize]byte, 
 		return broker.Summary{}, [tagSize]byte{}, errContent
 	}
 	fields.ID, fields.Revision = broker.ID(r.place.id), r.revision
+	fields.Origins = unique.Make(fields.Origins).Value() // a hundred thousand credentials share a few
 	return broker.Summary(fields), [tagSize]byte(plaintext[:tagSize]), nil
 }
 
@@ -155,7 +162,7 @@ func (c clientFields) client() broker.Client {
 func authorizationToFields(a broker.Authorization) authorizationFields {
 	return authorizationFields{
 		State: a.State, Definition: a.Definition, Client: clientToFields(a.Client),
-		RedirectURI: a.RedirectURI, Scopes: a.Scopes, Inputs: a.Inputs, Verifier: a.Verifier.Reveal(),
+		RedirectURI: a.RedirectURI, Scopes: a.Scopes, Inputs: a.Inputs, Params: a.Params, Verifier: a.Verifier.Reveal(),
 		ReturnURL: a.ReturnURL, CredentialName: a.CredentialName, CredentialID: a.CredentialID,
 		StartedBy: a.StartedBy, ExpiresAt: a.ExpiresAt.Round(0).UTC(),
 	}
@@ -164,7 +171,7 @@ func authorizationToFields(a broker.Authorization) authorizationFields {
 func (f authorizationFields) authorization() broker.Authorization {
 	return broker.Authorization{
 		State: f.State, Definition: f.Definition, Client: f.Client.client(),
-		RedirectURI: f.RedirectURI, Scopes: f.Scopes, Inputs: f.Inputs, Verifier: broker.NewSecret(f.Verifier),
+		RedirectURI: f.RedirectURI, Scopes: f.Scopes, Inputs: f.Inputs, Params: f.Params, Verifier: broker.NewSecret(f.Verifier),
 		ReturnURL: f.ReturnURL, CredentialName: f.CredentialName, CredentialID: f.CredentialID,
 		StartedBy: f.StartedBy, ExpiresAt: f.ExpiresAt,
 	}

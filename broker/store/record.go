@@ -36,7 +36,15 @@ const (
 	kindApp           kind = 5 // client registered with a provider
 	kindBody          kind = 6 // of a credential: all but its summary
 	kindHead          kind = 7 // the number of the last commit, in a file of its own
+	kindKept          kind = 8 // last good definition of a file, by the definition's id
+	kindRevocation    kind = 9 // that a provider has not confirmed
 )
+
+// recordKinds are the kinds of records beside the root, in order. The root accounts
+// for all of them but the bodies.
+var recordKinds = []kind{
+	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation,
+}
 
 func (k kind) String() string {
 	switch k {
@@ -54,6 +62,10 @@ func (k kind) String() string {
 		return "body of credential"
 	case kindHead:
 		return "head"
+	case kindKept:
+		return "kept definition"
+	case kindRevocation:
+		return "revocation"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }
