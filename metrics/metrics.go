@@ -38,7 +38,9 @@ type Sources struct {
 	Known func(provider string) bool
 	// Writable reports whether the store can be written now.
 	Writable func() bool
-	Version  string
+	// Repairs counts how often the store was damaged and repaired itself.
+	Repairs func() uint64
+	Version string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -79,7 +81,11 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, label: m.label},
+	repairs := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "invectd_store_repairs_total",
+		Help: "How often the store was damaged and repaired itself without a loss: the disk is not to be trusted.",
+	}, func() float64 { return float64(s.Repairs()) })
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

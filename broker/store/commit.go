@@ -100,9 +100,15 @@ func (db *DB) finish(b *batch) error {
 	if err := b.setRoot(); err != nil {
 		return err
 	}
+	// Before Badger: what only Badger had could be lost with the end of its log.
+	journalErr := db.journal.append(b.root.commits, b.staged)
 	db.gate.Lock()
 	defer db.gate.Unlock()
 	before := db.badger.NewTransaction(false)
+	if journalErr != nil {
+		db.fail(before, journalErr)
+		return db.failure
+	}
 	if err := db.commitTxn(b.txn); err != nil {
 		db.fail(before, fmt.Errorf("a write failed: %w", err))
 		return db.failure
@@ -120,6 +126,7 @@ type batch struct {
 	view
 	root   root    // as it will be
 	bytes  int     // staged so far
+	staged []byte  // the same, as the journal holds it
 	writes []write // staged by the request under way
 	err    error   // set once the batch as a whole has failed
 }
@@ -180,6 +187,7 @@ func (b *batch) flush() {
 			b.err = fmt.Errorf("%w: staging a write: %w", broker.ErrStoreUnavailable, err)
 		}
 		b.bytes += len(w.key) + len(w.value)
+		b.staged = appendWrite(b.staged, w)
 	}
 }
 
@@ -211,8 +219,10 @@ func (b *batch) setRoot() error {
 	if err != nil {
 		return err
 	}
-	if err := b.txn.Set(b.sealer.key(at), r.encode()); err != nil {
+	w := write{b.sealer.key(at), r.encode()}
+	if err := b.txn.Set(w.key, w.value); err != nil {
 		return fmt.Errorf("%w: staging the root record: %w", broker.ErrStoreUnavailable, err)
 	}
+	b.staged = appendWrite(b.staged, w)
 	return nil
 }

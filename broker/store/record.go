@@ -36,6 +36,7 @@ const (
 	kindApp           kind = 5 // client registered with a provider
 	kindBody          kind = 6 // of a credential: all but its summary
 	kindHead          kind = 7 // the number of the last commit, in a file of its own
+	kindJournal       kind = 8 // the writes of one commit, in the journal
 )
 
 func (k kind) String() string {
@@ -54,6 +55,8 @@ func (k kind) String() string {
 		return "body of credential"
 	case kindHead:
 		return "head"
+	case kindJournal:
+		return "journal"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -48,7 +49,8 @@ type DB struct {
 	closing    func() error
 	commitTxn  func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
 
-	rotating sync.Mutex // held while the keyring changes
+	rotating sync.Mutex    // held while the keyring changes
+	repaired atomic.Uint64 // times that damage was made good, see DB.Repairs
 
 	gate    sync.RWMutex   // held for writing while a commit is under way
 	*opened                // guarded by gate; nil where opening it again failed
@@ -62,6 +64,7 @@ type DB struct {
 type opened struct {
 	badger      *badger.DB
 	head        *head
+	journal     *journal // nil where it may only be read
 	readOnly    bool
 	unallocated int // owned by the committer, see keepAllocated
 }
@@ -150,16 +153,8 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	if err != nil {
 		return nil, root{}, err
 	}
-	options := badgerOptions(db.records(), db.sealer.keys(), db.log).WithReadOnly(readOnly)
-	bdb, err := openBadger(options)
-	for err != nil && readOnly && trimLog(db.records(), err) {
-		bdb, err = openBadger(options)
-	}
-	if err != nil {
-		return nil, root{}, errors.Join(err, head.close())
-	}
-	o := &opened{badger: bdb, head: head, readOnly: readOnly}
-	found, err := o.verify(db.sealer)
+	o := &opened{head: head, readOnly: readOnly}
+	found, err := db.openWithPast(o)
 	if err == nil && !readOnly {
 		err = preallocate(db.records())
 	}
@@ -169,7 +164,17 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	return o, found, nil
 }
 
-func (o *opened) close() error { return errors.Join(o.badger.Close(), o.head.close()) }
+// close closes what is open of it.
+func (o *opened) close() error {
+	var errs []error
+	if o.badger != nil {
+		errs = append(errs, o.badger.Close())
+	}
+	if o.journal != nil {
+		errs = append(errs, o.journal.close(errors.Join(errs...) != nil))
+	}
+	return errors.Join(append(errs, o.head.close())...)
+}
 
 func (db *DB) records() string { return filepath.Join(db.dir, recordsFolder) }
 

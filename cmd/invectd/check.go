@@ -38,6 +38,9 @@ to "invectd serve".`,
 		if err != nil {
 			return err
 		}
+		if db.Repairs() > 0 {
+			fmt.Fprintf(p.stderr, "the store in %s was damaged and has been repaired from its journal: look after the disk, and back up\n", *dataDir)
+		}
 		_, err = fmt.Fprintf(p.stdout, "the store in %s is whole: %d records after %d commits\n", *dataDir, found.Records, found.Commits)
 		return err
 	}

@@ -94,6 +94,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(),
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
+		Repairs:  db.Repairs,
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
