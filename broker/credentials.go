@@ -46,6 +46,10 @@ func (f Filter) matches(s Summary, now time.Time) bool {
 		(f.After.ID == "" || newestFirst(f.After, s) < 0)
 }
 
+// reasonDamaged is the reason of a credential that is in the store and cannot be
+// read.
+const reasonDamaged = "store_damaged: its record is not what was written; restore a backup, or delete it and connect again"
+
 // Credentials returns the credentials that match, the newest first, and whether
 // there are more than the filter's limit.
 func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (views []View, more bool, err error) {
@@ -66,6 +70,10 @@ func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (view
 		c, err := b.Store.Get(ctx, s.ID)
 		if errors.Is(err, ErrNotFound) {
 			continue // deleted since
+		}
+		if errors.Is(err, ErrDamaged) { // the others are whole
+			c, err = Credential{Summary: s, StatusReason: reasonDamaged}, nil
+			c.Status = StatusDegraded
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("reading credential %q: %w", s.Name, err)

@@ -16,6 +16,7 @@ type Tokens struct {
 	entries    map[ID]*entry            // guarded by mu
 	byName     map[string]map[ID]*entry // guarded by mu
 	byProvider map[string]map[ID]*entry // guarded by mu
+	nameless   map[ID]error             // guarded by mu; whose summaries cannot be read, see LoadDamaged
 }
 
 // An entry never changes, but for its counts; a newer revision replaces it.
@@ -31,6 +32,7 @@ func NewTokens() *Tokens {
 		entries:    map[ID]*entry{},
 		byName:     map[string]map[ID]*entry{},
 		byProvider: map[string]map[ID]*entry{},
+		nameless:   map[ID]error{},
 	}
 }
 
@@ -39,6 +41,15 @@ func (t *Tokens) Load(s Summary) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.replace(nil, &entry{summary: s, usage: new(usage)})
+}
+
+// LoadDamaged takes note of a credential of which nothing but the id can be read.
+// Its name may be any that nobody else bears, so none of those is answered with
+// [ErrNotFound] until it was deleted.
+func (t *Tokens) LoadDamaged(id ID, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nameless[id] = err
 }
 
 // Add takes note of a credential that was just created.
@@ -69,6 +80,7 @@ func (t *Tokens) Delete(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.replace(t.entries[id], nil)
+	delete(t.nameless, id)
 }
 
 // replace swaps old for new in all indexes; either may be nil. t.mu is held.
@@ -104,8 +116,17 @@ func remove(index map[string]map[ID]*entry, key string, id ID) {
 	}
 }
 
+// damaged reports whether nothing but the id of a credential can be read.
+func (t *Tokens) damaged(id ID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.nameless[id]
+	return ok
+}
+
 // Find returns the summary of the credential with that id, else of the only one
-// with that name. The error wraps [ErrNotFound] or [ErrAmbiguousName].
+// with that name. The error wraps [ErrNotFound], [ErrAmbiguousName] or, where it
+// is damaged or may be, [ErrDamaged].
 func (t *Tokens) Find(ref string) (Summary, error) {
 	e, err := t.find(ref)
 	if err != nil {
@@ -120,11 +141,16 @@ func (t *Tokens) find(ref string) (*entry, error) {
 	if e, ok := t.entries[ID(ref)]; ok {
 		return e, nil
 	}
+	if err, ok := t.nameless[ID(ref)]; ok {
+		return nil, fmt.Errorf("credential %q is damaged, so delete it and make it anew, or restore a backup: %w", ref, err)
+	}
 	named := t.byName[ref]
-	switch len(named) {
-	case 0:
+	switch {
+	case len(named) == 0 && len(t.nameless) > 0:
+		return nil, fmt.Errorf("no credential is known as %q, and it may be one of %d that are damaged: %w: %w", ref, len(t.nameless), ErrDamaged, ErrStoreUnavailable)
+	case len(named) == 0:
 		return nil, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
-	case 1:
+	case len(named) == 1:
 		for _, e := range named {
 			return e, nil
 		}

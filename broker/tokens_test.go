@@ -29,6 +29,16 @@ func TestTokensFind(t *testing.T) {
 			t.Errorf("Find(%s) = %s, %v, want %s", ref, got.ID, err, want)
 		}
 	}
+	tokens.LoadDamaged("hurt", fmt.Errorf("%w: hurt", broker.ErrDamaged))
+	for _, ref := range []string{"hurt", "nobody"} { // whose name is not known may have this one
+		if _, err := tokens.Find(ref); !errors.Is(err, broker.ErrDamaged) || errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("Find(%s) beside a damaged credential = %v, want ErrDamaged", ref, err)
+		}
+	}
+	if got, err := tokens.Find("twice-1"); err == nil {
+		t.Errorf("Find(twice-1) = %v", got)
+	}
+	tokens.Delete("hurt")
 	if _, err := tokens.Find("twice"); !errors.Is(err, broker.ErrAmbiguousName) {
 		t.Errorf("Find(twice) = %v, want ErrAmbiguousName", err)
 	}

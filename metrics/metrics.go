@@ -40,6 +40,8 @@ type Sources struct {
 	Writable func() bool
 	// Repairs counts how often the store was damaged and repaired itself.
 	Repairs func() uint64
+	// Damaged counts the records that the store holds and cannot read.
+	Damaged func() int
 	Version string
 }
 
@@ -85,7 +87,11 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_repairs_total",
 		Help: "How often the store was damaged and repaired itself without a loss: the disk is not to be trusted.",
 	}, func() float64 { return float64(s.Repairs()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, &stock{tokens: s.Tokens, label: m.label},
+	damaged := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "invectd_store_damaged_records",
+		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
+	}, func() float64 { return float64(s.Damaged()) })
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, damaged, &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

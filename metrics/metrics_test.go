@@ -18,7 +18,7 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 	return metrics.New(metrics.Sources{
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
-		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 },
+		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 }, Damaged: func() int { return 3 },
 	})
 }
 
@@ -61,6 +61,7 @@ func TestMetrics(t *testing.T) {
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
 		`invectd_store_repairs_total 2`,
+		`invectd_store_damaged_records 3`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)

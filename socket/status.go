@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,13 +39,19 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, refused, failing problem }
+type problems struct{ store, damaged, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
 		store: problem{
 			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
 			todo: "free space on the disk of the data folder, and read the log",
+		},
+		damaged: problem{
+			what: func(count int) string {
+				return plural(count, "record of the store is", "records of the store are") + " damaged and not served; all else is"
+			},
+			todo: "delete and connect again what is named, or restore a backup; and look after the disk",
 		},
 		refused: problem{
 			what: func(count int) string {
@@ -99,9 +106,25 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		unwritable = 1
 	}
 	out.Problems = s.problems.store.look(out.Problems, unwritable)
+	out.Problems = s.lookDamaged(out.Problems)
 	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
 	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
+}
+
+// lookDamaged is look for the damaged records, some of which it names.
+func (s *Server) lookDamaged(list []client.Problem) []client.Problem {
+	const shown = 8
+	damaged := s.Damaged()
+	found := s.problems.damaged.look(list, len(damaged))
+	if len(damaged) > 0 {
+		what := &found[len(found)-1].What
+		*what += ": " + strings.Join(damaged[:min(shown, len(damaged))], ", ")
+		if len(damaged) > shown {
+			*what += ", …"
+		}
+	}
+	return found
 }
 
 // health tells whether all work can be done. It is what /healthz and /readyz

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,27 +113,15 @@ func (db *DB) Check(ctx context.Context) (Checked, error) {
 	}
 	defer done()
 	want, err := v.verify()
-	if err != nil {
-		return Checked{}, err
-	}
-	all := &DamagedError{}
-	for k := kindSummary; k <= kindBody; k++ {
-		for r, err := range v.records(k) {
-			if err := context.Cause(ctx); err != nil {
-				return Checked{}, err
-			}
-			if err == nil {
-				err = v.examine(r)
-			}
-			if d, ok := errors.AsType[*DamagedError](err); ok {
-				all.add(d)
-			} else if err != nil {
-				return Checked{}, err
-			}
+	if err == nil {
+		var found *DamagedError
+		if found, _, err = v.findDamage(ctx); err == nil && len(found.Records) > 0 {
+			err = found
 		}
 	}
-	if len(all.Records) > 0 {
-		return Checked{}, all
+	if err != nil {
+		v.damages.note(err)
+		return Checked{}, err
 	}
 	return Checked{Commits: want.commits, Records: want.count}, nil
 }

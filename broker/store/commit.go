@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -142,7 +144,7 @@ func (db *DB) newBatch() *batch {
 	if db.failure != nil {
 		return &batch{err: db.failure}
 	}
-	return &batch{view: view{db.sealer, db.badger.NewTransaction(true)}, root: db.root}
+	return &batch{view: view{db.sealer, db.badger.NewTransaction(true), db.damages}, root: db.root}
 }
 
 func (b *batch) discard() {
@@ -209,6 +211,28 @@ func (b *batch) put(at place, revision uint64, plaintext []byte, old *record) er
 func (b *batch) remove(old *record) {
 	b.root.remove(b.sealer.mark(old))
 	b.writes = append(b.writes, write{key: b.sealer.key(old.place)})
+}
+
+// removeDamaged stages the removal of what cannot be read at some places, also
+// where it lies under the key of another. What it added to the root cannot be
+// taken from it, so the root accounts anew for all others.
+func (b *batch) removeDamaged(places ...place) {
+	for _, at := range places {
+		b.writes = append(b.writes, write{key: b.sealer.key(at)})
+	}
+	b.root.count, b.root.sum = 0, [sha256.Size]byte{}
+	for k := kindSummary; k <= kindBody; k++ {
+		for r, err := range b.records(k) {
+			switch {
+			case slices.Contains(places, r.place):
+				if err != nil && b.authentic(r) {
+					b.writes = append(b.writes, write{key: r.under})
+				}
+			case err == nil && k != kindBody:
+				b.root.add(b.sealer.mark(r))
+			}
+		}
+	}
 }
 
 // setRoot seals the account of everything into the same transaction.

@@ -33,8 +33,9 @@ func (db *DB) Summaries(ctx context.Context) iter.Seq2[broker.Summary, error] {
 				return
 			}
 			var s broker.Summary
-			if err == nil {
+			if err == nil { // else it does not know its own name, and Open found who lacks it
 				s, _, err = v.summary(r)
+				v.damages.note(err)
 			}
 			if !yield(s, err) {
 				return
@@ -97,6 +98,7 @@ func (db *DB) Get(ctx context.Context, id broker.ID) (broker.Credential, error) 
 	}
 	defer done()
 	s, err := v.credential(id)
+	v.damages.note(err)
 	return s.credential, err
 }
 
@@ -168,15 +170,26 @@ func (b *batch) putCredential(c broker.Credential, old *record) error {
 }
 
 // Delete implements [broker.Store]. It does not need to read what it removes, so
-// a credential whose content is damaged can be got rid of.
+// a credential that is damaged can be got rid of.
 func (db *DB) Delete(ctx context.Context, id broker.ID) error {
-	return db.commit(ctx, func(b *batch) error {
-		old, err := b.record(place{kindSummary, string(id)})
-		if err != nil {
+	summary, body := place{kindSummary, string(id)}, place{kindBody, string(id)}
+	err := db.commit(ctx, func(b *batch) error {
+		old, err := b.record(summary)
+		switch {
+		case errors.Is(err, broker.ErrNotFound) && b.damages.of(body) == nil:
 			return fmt.Errorf("credential %q: %w", id, err)
+		case err != nil && !errors.Is(err, broker.ErrNotFound) && !errors.Is(err, broker.ErrDamaged):
+			return err
+		case err != nil || errors.Is(b.damages.of(body), errOlder): // or the summary is older than what the root accounts for
+			b.removeDamaged(summary, body)
+		default:
+			b.remove(old)
 		}
-		b.remove(old)
-		b.writes = append(b.writes, write{key: b.sealer.key(place{kindBody, string(id)})})
+		b.writes = append(b.writes, write{key: b.sealer.key(body)})
 		return nil
 	})
+	if err == nil {
+		db.damages.forget(summary, body)
+	}
+	return err
 }

@@ -22,6 +22,7 @@ var (
 	errLost    = errors.New("is lost")
 	errAltered = errors.New("is not what was written")
 	errMoved   = errors.New("is another record, put in its place")
+	errAstray  = errors.New("lies where another record belongs")
 	errOlder   = errors.New("is not the last that was written")
 )
 
@@ -77,6 +78,7 @@ type record struct {
 	salt     [saltSize]byte
 	nonce    [nonceSize]byte
 	sealed   []byte // ciphertext and tag
+	under    []byte // Badger's key, where it was found by an iteration
 }
 
 // tag returns the authenticator, which no two records share.

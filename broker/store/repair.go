@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/invectd/invectd/broker"
 )
 
 // openWithPast opens Badger, verifies what it has, and has the journal make up
@@ -21,18 +23,21 @@ func (db *DB) openWithPast(o *opened) (root, error) {
 	}
 	var found root
 	if err = db.openBadgerAs(o); err == nil {
-		found, err = o.verify(db.sealer)
+		found, err = o.verify(db.sealer, db.damages)
 	}
 	switch {
 	case o.readOnly:
-		return found, err
 	case err != nil:
-		found, err = db.repair(o, past, err)
+		found, err = db.repair(o, past, found, err)
 	case past.follows(found.commits):
-		found, err = o.replay(past, db.sealer)
+		found, err = o.replay(past, db.sealer, db.damages)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, broker.ErrDamaged) {
 		return root{}, err
+	}
+	db.damages.note(err)
+	if o.readOnly {
+		return found, nil
 	}
 	return found, db.goOn(o, past, found)
 }
@@ -50,10 +55,10 @@ func (db *DB) openBadgerAs(o *opened) (err error) {
 // repair puts into Badger what the journal holds, where that makes it whole. The
 // logs that Badger cannot open are replaced by the journal, which has all that is
 // in them; where that does not help they are put back.
-func (db *DB) repair(o *opened, past *past, damage error) (root, error) {
+func (db *DB) repair(o *opened, past *past, found root, damage error) (root, error) {
 	seen, err := o.head.read()
-	if err != nil || past.last < seen {
-		return root{}, damage
+	if err != nil || past.last < max(seen, found.commits) {
+		return found, damage
 	}
 	var aside []string
 	if o.badger == nil {
@@ -62,11 +67,10 @@ func (db *DB) repair(o *opened, past *past, damage error) (root, error) {
 		}
 		err = db.openBadgerAs(o)
 	}
-	var found root
 	if err == nil {
-		found, err = o.replay(past, db.sealer)
+		found, err = o.replay(past, db.sealer, db.damages)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, broker.ErrDamaged) {
 		if len(aside) > 0 && o.badger != nil {
 			err = o.badger.Close() // it has begun logs of the same names
 			o.badger = nil
@@ -75,16 +79,20 @@ func (db *DB) repair(o *opened, past *past, damage error) (root, error) {
 		return root{}, errors.Join(damage, putBack(aside))
 	}
 	for _, path := range aside {
-		err = errors.Join(err, os.Remove(path))
+		if err := os.Remove(path); err != nil {
+			db.log.Warn("a damaged log stays", "err", err)
+		}
 	}
-	db.repaired.Add(1)
-	db.log.Warn("the store was damaged and has been repaired from its journal: nothing is lost; look after the disk",
-		"damage", damage.Error(), "commits", found.commits, "err", err)
-	return found, nil
+	if err == nil {
+		db.repaired.Add(1)
+		db.log.Warn("the store was damaged and has been repaired from its journal: nothing is lost; look after the disk",
+			"damage", damage.Error(), "commits", found.commits)
+	}
+	return found, err
 }
 
 // replay writes what the journal holds over what Badger has, and verifies it.
-func (o *opened) replay(past *past, s *sealer) (root, error) {
+func (o *opened) replay(past *past, s *sealer, known *damages) (root, error) {
 	writing := o.badger.NewWriteBatch()
 	defer writing.Cancel()
 	for _, key := range slices.Sorted(maps.Keys(past.values)) {
@@ -101,7 +109,7 @@ func (o *opened) replay(past *past, s *sealer) (root, error) {
 	if err := writing.Flush(); err != nil {
 		return root{}, fmt.Errorf("replaying the journal: %w", err)
 	}
-	return o.verify(s)
+	return o.verify(s, known)
 }
 
 // goOn opens the journal to be written. One that is behind Badger is damaged, and

@@ -36,11 +36,12 @@ var errClosed = fmt.Errorf("%w: it is closed", broker.ErrStoreUnavailable)
 
 // A DB is an open store. It implements [broker.Store].
 type DB struct {
-	dir    string
-	key    Key // that it was opened with
-	sealer *sealer
-	lock   *os.File // holds the folder for this process
-	log    *slog.Logger
+	dir     string
+	key     Key // that it was opened with
+	sealer  *sealer
+	damages *damages
+	lock    *os.File // holds the folder for this process
+	log     *slog.Logger
 
 	requests   chan *request // to the committer
 	failing    chan struct{} // to the healer
@@ -66,7 +67,8 @@ type opened struct {
 	head        *head
 	journal     *journal // nil where it may only be read
 	readOnly    bool
-	unallocated int // owned by the committer, see keepAllocated
+	suspect     bool // a table has a damaged block
+	unallocated int  // owned by the committer, see keepAllocated
 }
 
 // Open opens the store in a data directory, or makes one where there is none.
@@ -100,6 +102,9 @@ func Open(config Config) (*DB, error) {
 	db.background.Go(db.runCommitter)
 	db.background.Go(db.runHealer)
 	db.wakeHealer()
+	if db.suspect {
+		db.background.Go(db.scrub)
+	}
 	log.Info("store opened", "dir", config.Dir, "commits", db.root.commits, "records", db.root.count)
 	return db, nil
 }
@@ -122,7 +127,7 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	db := &DB{
 		dir: config.Dir, key: config.Key, lock: lock, log: log,
 		requests: make(chan *request), failing: make(chan struct{}, 1), stopping: make(chan struct{}),
-		commitTxn: (*badger.Txn).Commit,
+		commitTxn: (*badger.Txn).Commit, damages: &damages{log: log, known: map[place]error{}},
 	}
 	db.closing = sync.OnceValue(db.close)
 	if db.sealer, err = newSealer(ring, keys); err != nil {
@@ -146,14 +151,15 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	if err := findRecords(db.dir); err != nil {
 		return nil, root{}, err
 	}
-	if err := checkTables(db.records(), db.sealer.keys(), db.log); err != nil {
+	suspect, err := checkTables(db.records(), db.sealer.keys(), db.log)
+	if err != nil {
 		return nil, root{}, err
 	}
 	head, err := openHead(db.dir, db.sealer)
 	if err != nil {
 		return nil, root{}, err
 	}
-	o := &opened{head: head, readOnly: readOnly}
+	o := &opened{head: head, readOnly: readOnly, suspect: suspect}
 	found, err := db.openWithPast(o)
 	if err == nil && !readOnly {
 		err = preallocate(db.records())
@@ -203,7 +209,7 @@ func create(config Config, log *slog.Logger) (*keyring, *rootKeys, error) {
 		return nil, nil, err
 	}
 	err = bdb.Update(func(txn *badger.Txn) error {
-		return (&batch{view: view{sealer, txn}}).setRoot()
+		return (&batch{view: view{sealer: sealer, txn: txn}}).setRoot()
 	})
 	if err := errors.Join(err, bdb.Close(), syncFolder(folder)); err != nil {
 		return nil, nil, err

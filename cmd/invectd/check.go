@@ -70,8 +70,15 @@ func warnings(p program) *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// mendSteps tell what to do about a damaged store.
-func mendSteps() []string {
+// mendSteps tell what to do about a damaged store, where the damage is contained
+// in the records that are named and where it is not.
+func mendSteps(contained bool) []string {
+	if contained {
+		return []string{
+			"all other records are whole and served: start the daemon, delete what is named and connect it again (invectd status names it, too)",
+			"or put the last backup in its place, as invectd restore --help says",
+		}
+	}
 	return []string{
 		"stop the daemon, and keep a copy of the folder as it is",
 		"put the last backup in its place: move all but the file \"head\" out of the folder, then invectd restore FILE --data-dir DIR",

@@ -95,6 +95,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Tokens: tokens, Known: known, Version: version(),
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Repairs:  db.Repairs,
+		Damaged:  func() int { return len(db.Damaged()) },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
@@ -116,8 +117,12 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
+		Damaged:   func() []string { return damagedRecords(db) },
 	})
 	for s, err := range db.Summaries(ctx) {
+		if errors.Is(err, broker.ErrDamaged) {
+			continue // what it is and whose is told below
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the credentials: %w", err)
 		}
@@ -125,7 +130,21 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		d.refresher.Schedule(s)
 		d.credentials++
 	}
+	for _, damage := range db.Damaged() {
+		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
+			tokens.LoadDamaged(broker.ID(damage.ID), fmt.Errorf("%w: %w: its summary %w", broker.ErrDamaged, broker.ErrStoreUnavailable, damage.Err))
+		}
+	}
 	return d, nil
+}
+
+// damagedRecords tells what the store holds and cannot read.
+func damagedRecords(db *store.DB) []string {
+	var records []string
+	for _, damage := range db.Damaged() {
+		records = append(records, fmt.Sprintf("%s %q", damage.Kind, damage.ID))
+	}
+	return records
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
