@@ -15,7 +15,31 @@ import (
 // being read and written. [Restore] makes a store of it, with the operator's key
 // of that moment. Every record is opened before it is written: a store that is
 // damaged has no backup, and the error is a [*DamagedError] that says where.
+//
+// Until it is whole it lies in the folder, in a file without a name: who takes it
+// slowly holds nothing up that way, and gets nothing where it fails.
 func (db *DB) Backup(ctx context.Context, w io.Writer) error {
+	spool, err := os.CreateTemp(db.dir, "backup")
+	if err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	defer spool.Close()
+	if err := os.Remove(spool.Name()); err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	if err := db.spoolBackup(ctx, spool); err != nil {
+		return err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	if _, err := io.Copy(w, spool); err != nil {
+		return fmt.Errorf("writing the backup: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) spoolBackup(ctx context.Context, w io.Writer) error {
 	v, done, err := db.view(ctx)
 	if err != nil {
 		return err
@@ -30,11 +54,11 @@ func (db *DB) Backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.verify(); err != nil { // before anything is written
+	if _, err := v.verify(); err != nil {
 		return err
 	}
 	if _, err := w.Write(header); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
 	}
 	out := &backupWriter{archive: sealing, to: w}
 	if err := v.writeTo(ctx, out); err != nil {
@@ -82,7 +106,7 @@ func (b *backupWriter) add(r *record) error {
 
 func (b *backupWriter) flush(kind byte) error {
 	if err := b.write(b.to, b.chunk, kind); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
 	}
 	b.chunk = b.chunk[:0]
 	return nil
