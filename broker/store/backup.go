@@ -40,12 +40,15 @@ func (db *DB) Backup(ctx context.Context, w io.Writer) error {
 }
 
 func (db *DB) spoolBackup(ctx context.Context, w io.Writer) error {
+	db.rotating.Lock() // so that the keyring has the keys of all records
 	v, done, err := db.view(ctx)
 	if err != nil {
+		db.rotating.Unlock()
 		return err
 	}
 	defer done()
 	keyring, err := os.ReadFile(filepath.Join(db.dir, keyringFile))
+	db.rotating.Unlock()
 	if err != nil {
 		return fmt.Errorf("%w: reading the keyring: %w", broker.ErrStoreUnavailable, err)
 	}

@@ -90,7 +90,7 @@ func (db *DB) commitBatch(r *request) {
 // what is on disk and its memory may hold what is not: nothing more is written
 // until it was opened again, and what is read is as it was before.
 func (db *DB) finish(b *batch) error {
-	if b.err != nil || b.bytes == 0 {
+	if b.err != nil || b.bytes == 0 && !b.force {
 		return b.err
 	}
 	if err := db.Writable(context.Background()); err != nil {
@@ -129,6 +129,7 @@ type batch struct {
 	root   root    // as it will be
 	bytes  int     // staged so far
 	staged []byte  // the same, as the journal holds it
+	force  bool    // commit the root even if nothing is staged
 	writes []write // staged by the request under way
 	err    error   // set once the batch as a whole has failed
 }

@@ -69,6 +69,7 @@ func (db *DB) changeKeyring(ctx context.Context, change func(*keyring, *rootKeys
 		return broker.KeyIDs{}, fmt.Errorf("%w: %w", broker.ErrStoreUnavailable, err)
 	}
 	db.sealer.replace(keys)
+	db.wakeSweeper()
 	ids := broker.KeyIDs{All: slices.Sorted(maps.Keys(ring.Slots)), Active: active}
 	db.log.Info("keyring changed", "keys", ids.All, "active", ids.Active, "term", keys.Active)
 	return ids, nil

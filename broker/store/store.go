@@ -45,6 +45,7 @@ type DB struct {
 
 	requests   chan *request // to the committer
 	failing    chan struct{} // to the healer
+	sweeping   chan struct{} // to the sweeper
 	stopping   chan struct{} // closed by Close
 	background sync.WaitGroup
 	closing    func() error
@@ -101,6 +102,8 @@ func Open(config Config) (*DB, error) {
 	}
 	db.background.Go(db.runCommitter)
 	db.background.Go(db.runHealer)
+	db.background.Go(db.runSweeper)
+	db.wakeSweeper()
 	db.wakeHealer()
 	if db.suspect {
 		db.background.Go(db.scrub)
@@ -126,7 +129,7 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		dir: config.Dir, key: config.Key, lock: lock, log: log,
-		requests: make(chan *request), failing: make(chan struct{}, 1), stopping: make(chan struct{}),
+		requests: make(chan *request), failing: make(chan struct{}, 1), sweeping: make(chan struct{}, 1), stopping: make(chan struct{}),
 		commitTxn: (*badger.Txn).Commit, damages: &damages{log: log, known: map[place]error{}},
 	}
 	db.closing = sync.OnceValue(db.close)
@@ -260,10 +263,10 @@ func openBadger(o badger.Options) (bdb *badger.DB, err error) {
 func (db *DB) Close() error { return db.closing() }
 
 func (db *DB) close() error {
-	db.rotating.Lock() // the folder is nobody's after this
-	defer db.rotating.Unlock()
 	close(db.stopping)
 	db.background.Wait()
+	db.rotating.Lock() // the folder is nobody's after this
+	defer db.rotating.Unlock()
 	trouble := db.Writable(context.Background())
 	db.gate.Lock()
 	db.failure = errClosed
