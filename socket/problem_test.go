@@ -35,7 +35,7 @@ func TestProblems(t *testing.T) {
 		f.damaged = append(f.damaged, "another")
 	}
 	got := f.do(t, "GET", "/status", "")
-	for _, want := range []string{`11 records of the store are damaged and not served; all else is: body of credential \"id-1\", another`, ", …"} {
+	for _, want := range []string{`11 records of the store are damaged and not served; all else is: body of credential \"id-1\", another`, ", …", `"damagedRecords":11,"outdatedRecords":5`} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("with damaged records: %s, want %s", got.body, want)
 		}

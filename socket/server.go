@@ -43,9 +43,9 @@ type Config struct {
 	Listeners func() map[string]string
 	// Health returns why the store cannot be written now, or nil.
 	Health func(ctx context.Context) error
-	// Damaged returns what the store holds and cannot read, in words.
-	Damaged func() []string
-	Log     *slog.Logger
+	// Condition returns how the store is otherwise.
+	Condition func() StoreCondition
+	Log       *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops

@@ -31,6 +31,13 @@ func (w *watch) note(failed bool, now time.Time) time.Time {
 	return w.since
 }
 
+// A StoreCondition tells how a store is, besides whether it can be written.
+type StoreCondition struct {
+	Damaged  []string // the records that it holds and cannot read, in words
+	Repairs  uint64   // how often it was damaged and repaired itself
+	Outdated int      // records under a data key from before a rotation
+}
+
 // A problem is something that an operator has to look at.
 type problem struct {
 	watch watch
@@ -89,14 +96,18 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	condition := s.Condition()
 	out := client.Status{
 		Version:       s.Version,
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Listeners:     s.Listeners(),
-		Store:         client.StoreStatus{Writable: s.Health(r.Context()) == nil},
-		Credentials:   make(map[string]int, len(census.Credentials)),
-		Providers:     census.Providers,
-		Problems:      []client.Problem{},
+		Store: client.StoreStatus{
+			Writable: s.Health(r.Context()) == nil,
+			Repairs:  condition.Repairs, DamagedRecords: len(condition.Damaged), OutdatedRecords: condition.Outdated,
+		},
+		Credentials: make(map[string]int, len(census.Credentials)),
+		Providers:   census.Providers,
+		Problems:    []client.Problem{},
 	}
 	for status, count := range census.Credentials {
 		out.Credentials[string(status)] = count
@@ -106,17 +117,16 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		unwritable = 1
 	}
 	out.Problems = s.problems.store.look(out.Problems, unwritable)
-	out.Problems = s.lookDamaged(out.Problems)
+	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged)
 	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
 	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
 }
 
 // lookDamaged is look for the damaged records, some of which it names.
-func (s *Server) lookDamaged(list []client.Problem) []client.Problem {
+func (p *problems) lookDamaged(list []client.Problem, damaged []string) []client.Problem {
 	const shown = 8
-	damaged := s.Damaged()
-	found := s.problems.damaged.look(list, len(damaged))
+	found := p.damaged.look(list, len(damaged))
 	if len(damaged) > 0 {
 		what := &found[len(found)-1].What
 		*what += ": " + strings.Join(damaged[:min(shown, len(damaged))], ", ")

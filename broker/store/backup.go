@@ -150,11 +150,15 @@ func (db *DB) Check(ctx context.Context) (Checked, error) {
 		v.damages.note(err)
 		return Checked{}, err
 	}
-	return Checked{Commits: want.commits, Records: want.count}, nil
+	outdated, err := db.outdated(ctx, db.sealer.keys().Active)
+	return Checked{Commits: want.commits, Records: want.count, Outdated: len(outdated)}, err
 }
 
 // Checked is what [DB.Check] found in good order.
 type Checked struct {
 	Commits uint64 // since the store was made
 	Records uint64 // a credential counts as one
+	// Outdated is how many pieces, a credential being two, are sealed under a data
+	// key from before a rotation. The daemon seals them anew as it runs.
+	Outdated int
 }

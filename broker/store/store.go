@@ -51,6 +51,7 @@ type DB struct {
 	closing    func() error
 	commitTxn  func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
 
+	unswept  atomic.Int64  // see DB.Outdated
 	rotating sync.Mutex    // held while the keyring changes
 	repaired atomic.Uint64 // times that damage was made good, see DB.Repairs
 

@@ -40,6 +40,7 @@ func (db *DB) runSweeper() {
 
 // sweep is tried again after a restart where it fails.
 func (db *DB) sweep(ctx context.Context) error {
+	active := db.sealer.keys().Active
 	if len(db.sealer.keys().Terms) == 1 {
 		return nil
 	}
@@ -48,35 +49,61 @@ func (db *DB) sweep(ctx context.Context) error {
 	if err := db.commit(ctx, func(*batch) error { return nil }); err != nil {
 		return err
 	}
-	swept := 0
-	for {
-		outdated, err := db.outdated(ctx, sweepBytes)
-		if err != nil {
-			return err
-		}
-		if len(outdated) == 0 {
-			break
-		}
-		if err := db.commit(ctx, func(b *batch) error { return b.resealAll(outdated) }); err != nil {
-			return fmt.Errorf("sealing records under the new data key: %w", err)
-		}
-		swept += len(outdated)
+	if err := db.resealOutdated(ctx, active); err != nil {
+		return err
 	}
-	if swept > 0 {
-		db.log.Info("all records are sealed under the active data key", "term", db.sealer.keys().Active, "records", swept)
-	}
-	return db.dropTerms(ctx)
+	return db.dropTerms(ctx, active)
 }
 
-// outdated returns some of the records that are under a former data key, of about
-// that many bytes, the root among them. One that is damaged is an error.
-func (db *DB) outdated(ctx context.Context, limit int) (places []place, err error) {
+// resealOutdated seals all that is under former data keys under the active one.
+func (db *DB) resealOutdated(ctx context.Context, active uint32) error {
+	for db.sealer.keys().Active == active { // else the next sweep has more to do
+		all, err := db.outdated(ctx, active)
+		db.unswept.Store(int64(len(all)))
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		for len(all) > 0 {
+			some := all.upTo(sweepBytes)
+			if err := db.commit(ctx, func(b *batch) error { return b.resealAll(all[:some]) }); err != nil {
+				return fmt.Errorf("sealing records under the new data key: %w", err)
+			}
+			all = all[some:]
+			db.unswept.Add(int64(-some))
+		}
+		db.log.Info("all records are sealed under the active data key", "term", active)
+	}
+	return nil
+}
+
+// Outdated counts the records that the sweep has still to seal under the active
+// data key.
+func (db *DB) Outdated() int { return int(db.unswept.Load()) }
+
+// sized are places of records, with the size of each.
+type sized []struct {
+	at   place
+	size int
+}
+
+// upTo returns how many of the first come to that many bytes, and at least one.
+func (s sized) upTo(bytes int) int {
+	for i := range s {
+		if bytes -= s[i].size; bytes < 0 {
+			return i + 1
+		}
+	}
+	return len(s)
+}
+
+// outdated returns the records that are under another data key, the root among
+// them. One that is damaged is an error.
+func (db *DB) outdated(ctx context.Context, active uint32) (all sized, err error) {
 	v, done, err := db.view(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	active := db.sealer.keys().Active
 	for k := kindBody; k >= kindRoot; k-- {
 		for r, err := range v.records(k) {
 			switch {
@@ -84,16 +111,15 @@ func (db *DB) outdated(ctx context.Context, limit int) (places []place, err erro
 				return nil, err
 			case db.isStopping():
 				return nil, errClosed
-			case r.term == active:
-				continue
-			}
-			places = append(places, r.place)
-			if limit -= len(r.sealed); limit < 0 {
-				return places, nil
+			case r.term != active:
+				all = append(all, struct {
+					at   place
+					size int
+				}{r.place, len(r.sealed)})
 			}
 		}
 	}
-	return places, nil
+	return all, nil
 }
 
 func (db *DB) isStopping() bool {
@@ -107,10 +133,11 @@ func (db *DB) isStopping() bool {
 
 // resealAll stages records anew, under the active data key and with the revision
 // that they have. Those that are gone since are left out.
-func (b *batch) resealAll(places []place) error {
+func (b *batch) resealAll(some sized) error {
 	done := map[string]bool{} // credentials, of which both halves may be named
-	for _, at := range places {
+	for _, each := range some {
 		var err error
+		at := each.at
 		switch at.kind {
 		case kindRoot:
 			b.force = true // it is sealed by every commit
@@ -163,9 +190,9 @@ func (b *batch) reseal(at place) error {
 	return b.put(at, old.revision, content, old)
 }
 
-// dropTerms destroys the former data keys, once a single key opens the store: the
-// slot of another could not be sealed anew.
-func (db *DB) dropTerms(ctx context.Context) error {
+// dropTerms destroys all data keys but the one that everything is sealed under,
+// once a single key opens the store: the slot of another could not be sealed anew.
+func (db *DB) dropTerms(ctx context.Context, active uint32) error {
 	db.rotating.Lock()
 	defer db.rotating.Unlock()
 	if err := db.Writable(ctx); err != nil {
@@ -175,7 +202,7 @@ func (db *DB) dropTerms(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: reading the keyring: %w", broker.ErrStoreUnavailable, err)
 	}
-	if len(ring.Slots) > 1 || len(keys.Terms) == 1 || keys.Active != db.sealer.keys().Active {
+	if len(ring.Slots) > 1 || len(keys.Terms) == 1 || keys.Active != active { // the next rotation has begun
 		return nil
 	}
 	dropped := len(keys.Terms) - 1

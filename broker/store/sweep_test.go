@@ -75,6 +75,9 @@ func TestSweep(t *testing.T) {
 	}
 	keys := waitSwept(t, db)
 	wg.Wait()
+	if n := db.Outdated(); n != 0 {
+		t.Errorf("Outdated after the sweep = %d, want 0", n)
+	}
 	if keys.Active == former || keys.dataKey(former) != nil {
 		t.Errorf("the keyring still has the data key %d", former)
 	}

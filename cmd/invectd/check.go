@@ -41,6 +41,9 @@ to "invectd serve".`,
 		if db.Repairs() > 0 {
 			fmt.Fprintf(p.stderr, "the store in %s was damaged and has been repaired from its journal: look after the disk, and back up\n", *dataDir)
 		}
+		if found.Outdated > 0 {
+			fmt.Fprintf(p.stderr, "%d pieces of it are sealed under a data key from before a key rotation; the daemon seals them anew as it runs\n", found.Outdated)
+		}
 		_, err = fmt.Fprintf(p.stdout, "the store in %s is whole: %d records after %d commits\n", *dataDir, found.Records, found.Commits)
 		return err
 	}

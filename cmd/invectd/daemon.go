@@ -117,7 +117,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
-		Damaged:   func() []string { return damagedRecords(db) },
+		Condition: func() socket.StoreCondition { return conditionOf(db) },
 	})
 	for s, err := range db.Summaries(ctx) {
 		if errors.Is(err, broker.ErrDamaged) {
@@ -138,13 +138,12 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	return d, nil
 }
 
-// damagedRecords tells what the store holds and cannot read.
-func damagedRecords(db *store.DB) []string {
-	var records []string
+func conditionOf(db *store.DB) socket.StoreCondition {
+	c := socket.StoreCondition{Repairs: db.Repairs(), Outdated: db.Outdated()}
 	for _, damage := range db.Damaged() {
-		records = append(records, fmt.Sprintf("%s %q", damage.Kind, damage.ID))
+		c.Damaged = append(c.Damaged, fmt.Sprintf("%s %q", damage.Kind, damage.ID))
 	}
-	return records
+	return c
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
