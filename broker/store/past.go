@@ -69,14 +69,18 @@ func (p *past) take(entry []byte, s *sealer) bool {
 	if err != nil {
 		return false
 	}
-	if r.revision != p.last+1 {
-		p.first, p.values = r.revision, map[string][]byte{}
-	}
+	var all []write
 	for len(writes) > 0 {
 		var w write
 		if w, writes, err = takeWrite(writes); err != nil {
 			return false
 		}
+		all = append(all, w)
+	}
+	if r.revision != p.last+1 {
+		p.first, p.values = r.revision, map[string][]byte{}
+	}
+	for _, w := range all {
 		p.values[string(w.key)] = w.value
 	}
 	p.last = r.revision
