@@ -124,10 +124,11 @@ func logNumbers(records string) (lowest, highest int, err error) {
 	return lowest, highest, err
 }
 
-// close ends the journal. Once all is in Badger's tables, nothing of it is needed.
-func (j *journal) close(needed bool) error {
-	var err error
-	if !needed {
+// close ends the journal. Once Badger is closed and has left no log, all is in its
+// tables and nothing of the journal is needed.
+func (j *journal) close() error {
+	_, highest, err := logNumbers(filepath.Join(j.dir, recordsFolder))
+	if err == nil && highest == 0 {
 		err = errors.Join(removeIfThere(filepath.Join(j.dir, formerJournal)), os.Remove(j.file.Name()))
 	}
 	return errors.Join(err, j.file.Close())

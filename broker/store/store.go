@@ -181,7 +181,7 @@ func (o *opened) close() error {
 		errs = append(errs, o.badger.Close())
 	}
 	if o.journal != nil {
-		errs = append(errs, o.journal.close(errors.Join(errs...) != nil))
+		errs = append(errs, o.journal.close())
 	}
 	return errors.Join(append(errs, o.head.close())...)
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -13,6 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2"
+	"golang.org/x/sync/errgroup"
 )
 
 // checkTables reads every table of Badger before Badger does, and changes
@@ -35,29 +38,36 @@ func checkTables(folder string, keys *rootKeys, log *slog.Logger) (damagedBlocks
 		return false, err
 	}
 	defer indexes.Close()
+	var suspects atomic.Int64
+	var checks errgroup.Group
+	checks.SetLimit(runtime.GOMAXPROCS(0))
 	for number, entry := range tables {
 		path := table.NewFilename(number, folder)
 		key, err := registry.DataKey(entry.KeyID)
 		if err != nil {
-			return false, &DamagedError{Detail: fmt.Sprintf("%s is under a key that %s lacks", path, badger.KeyRegistryFileName)}
+			return false, errors.Join(checks.Wait(), &DamagedError{Detail: fmt.Sprintf("%s is under a key that %s lacks", path, badger.KeyRegistryFileName)})
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return false, &DamagedError{Detail: fmt.Sprintf("a table cannot be read: %v", err)}
-		}
-		err = checkTable(data, number, &table.Options{
-			ReadOnly: true, ChkMode: options.NoVerification, BlockSize: blockSize,
-			Compression: entry.Compression, DataKey: key, IndexCache: indexes,
+		checks.Go(func() error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return &DamagedError{Detail: fmt.Sprintf("a table cannot be read: %v", err)}
+			}
+			err = checkTable(data, number, &table.Options{
+				ReadOnly: true, ChkMode: options.NoVerification, BlockSize: blockSize,
+				Compression: entry.Compression, DataKey: key, IndexCache: indexes,
+			})
+			switch {
+			case errors.Is(err, errBlock):
+				suspects.Add(1)
+				log.Warn("a table of the store is damaged; its records are checked one by one as they are read", "table", path)
+			case err != nil:
+				return &DamagedError{Detail: path + " " + err.Error()}
+			}
+			return nil
 		})
-		switch {
-		case errors.Is(err, errBlock):
-			damagedBlocks = true
-			log.Warn("a table of the store is damaged; its records are checked one by one as they are read", "table", path)
-		case err != nil:
-			return false, &DamagedError{Detail: path + " " + err.Error()}
-		}
 	}
-	return damagedBlocks, nil
+	err = checks.Wait()
+	return suspects.Load() > 0, err
 }
 
 // listTables reads the list of tables and the keys that they are under.
