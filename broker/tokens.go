@@ -45,7 +45,8 @@ func (t *Tokens) Load(s Summary) {
 
 // LoadDamaged takes note of a credential of which nothing but the id can be read.
 // Its name may be any that nobody else bears, so none of those is answered with
-// [ErrNotFound] until it was deleted.
+// [ErrNotFound] until it was deleted; err says what is wrong, and wraps
+// [ErrDamaged].
 func (t *Tokens) LoadDamaged(id ID, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,12 +143,14 @@ func (t *Tokens) find(ref string) (*entry, error) {
 		return e, nil
 	}
 	if err, ok := t.nameless[ID(ref)]; ok {
-		return nil, fmt.Errorf("credential %q is damaged, so delete it and make it anew, or restore a backup: %w", ref, err)
+		return nil, fmt.Errorf("credential %q cannot be read, so delete it and make it anew, or restore a backup: %w", ref, err)
 	}
 	named := t.byName[ref]
 	switch {
 	case len(named) == 0 && len(t.nameless) > 0:
-		return nil, fmt.Errorf("no credential is known as %q, and it may be one of %d that are damaged: %w: %w", ref, len(t.nameless), ErrDamaged, ErrStoreUnavailable)
+		for _, err := range t.nameless {
+			return nil, fmt.Errorf("no credential is known as %q, but one that cannot be read may have that name: %w", ref, err)
+		}
 	case len(named) == 0:
 		return nil, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 	case len(named) == 1:

@@ -88,5 +88,8 @@ func (db *DB) Damaged() []Damage {
 	return all
 }
 
+// Cause returns d as an error that is [broker.ErrDamaged].
+func (d Damage) Cause() error { return damaged(d.at, d.Err) }
+
 // OfCredential reports whether it is one half of a credential.
 func (d Damage) OfCredential() bool { return d.at.kind == kindSummary || d.at.kind == kindBody }

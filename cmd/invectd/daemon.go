@@ -132,7 +132,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	}
 	for _, damage := range db.Damaged() {
 		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
-			tokens.LoadDamaged(broker.ID(damage.ID), fmt.Errorf("%w: %w: its summary %w", broker.ErrDamaged, broker.ErrStoreUnavailable, damage.Err))
+			tokens.LoadDamaged(broker.ID(damage.ID), damage.Cause())
 		}
 	}
 	return d, nil
