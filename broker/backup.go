@@ -14,7 +14,7 @@ type Backups interface {
 
 // Backup writes a backup of the store.
 func (b *Broker) Backup(ctx context.Context, caller Caller, w io.Writer) error {
-	if err := b.authorize(caller, VerbAdmin, "", "backup"); err != nil {
+	if err := b.authorize(caller, VerbAdmin, "backup"); err != nil {
 		return err
 	}
 	return b.Backups.Backup(ctx, w)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -18,7 +17,7 @@ type Parts struct {
 	Tokens      *Tokens
 	Events      *Events
 	Auditor     Auditor
-	Policy      Policy
+	Policy      *Policy
 	Log         *slog.Logger
 
 	// CallbackURL returns the redirect URI of the daemon's own callback, or ""
@@ -80,40 +79,4 @@ func (b *Broker) Run(ctx context.Context) error {
 			b.writeUsage(ctx)
 		}
 	}
-}
-
-// authorize decides whether caller may do verb, and writes the decision down. A
-// denial names nothing that the caller does not see: a credential that it may
-// not touch does not exist for it. A change that cannot be audited is refused.
-func (b *Broker) authorize(caller Caller, verb Verb, id ID, target string) error {
-	allowed, rule := b.Policy.Decide(caller, verb)
-	err := b.Auditor.Record(AuditEntry{
-		At: time.Now(), Caller: caller, Verb: verb, CredentialID: id, Target: target,
-		Allowed: allowed, Rule: rule, Changes: verb.changes(),
-	})
-	switch {
-	case !allowed && id != "":
-		return fmt.Errorf("credential %q: %w", target, ErrNotFound)
-	case !allowed:
-		return fmt.Errorf("%s may not %s here: %w", caller, verb, ErrForbidden)
-	case err != nil && verb.changes():
-		return fmt.Errorf("the change cannot be audited, so it is not made: %w", ErrStoreUnavailable)
-	}
-	return nil
-}
-
-// find looks a credential up for a caller who wants to do verb with it.
-func (b *Broker) find(caller Caller, verb Verb, ref string) (Summary, error) {
-	e, err := b.Tokens.find(ref)
-	if err != nil {
-		// Whoever may do nothing learns nothing, not even that a name is taken twice.
-		if denied := b.authorize(caller, verb, "", ref); denied != nil {
-			return Summary{}, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
-		}
-		return Summary{}, err
-	}
-	if err := b.authorize(caller, verb, e.summary.ID, ref); err != nil {
-		return Summary{}, err
-	}
-	return e.summary, nil
 }

@@ -1,47 +1,44 @@
 package broker
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
-// A Caller is who asks, as the kernel told it when the connection was accepted
-// (SO_PEERCRED), or the daemon itself.
+// A Caller is who asks, as the kernel told it when the connection was accepted,
+// or the daemon itself.
 type Caller struct {
-	UID uint32
-	GID uint32
-	PID int32 // for the audit only: it may be another process's by now
-	// Attested is false where the kernel could not say who it is; such a caller
-	// gets nothing.
+	UID    uint32
+	GID    uint32
+	Groups []uint32 // supplementary ones
+	PID    int32    // for the audit only: what is known of the process is below
+	Cgroup string   // its path from the root of the hierarchy; "" if unknown
+	Unit   string   // the systemd unit of the system that the cgroup is of; "" if none
+
+	// Runner says that it came over the runners' socket, where nobody is special.
+	Runner bool
+	// Attested is false where the kernel could not say who it is, or the process
+	// has ended since. Such a caller gets nothing but what a grant gives it.
 	Attested bool
+	// Unattested says why it is not attested, for the log. The caller never
+	// hears it.
+	Unattested string
+
+	// Grant is the one that came with the request, if it is in force; else nil.
+	Grant *Grant
 }
 
 func (c Caller) String() string {
-	if !c.Attested {
-		return "unattested"
+	who := "unattested"
+	if c.Attested {
+		who = fmt.Sprintf("uid %d", c.UID)
 	}
-	return fmt.Sprintf("uid %d", c.UID)
+	if c.Grant != nil {
+		who += fmt.Sprintf(" with grant %q", c.Grant.Name)
+	}
+	return who
 }
 
-// A Verb is what a caller wants to do.
-type Verb string
-
-// The verbs of the policy.
-const (
-	VerbToken    Verb = "token"
-	VerbResolve  Verb = "resolve"
-	VerbHeader   Verb = "header"
-	VerbRejected Verb = "rejected"
-	VerbList     Verb = "list"
-	VerbRead     Verb = "read"
-	VerbWrite    Verb = "write"
-	VerbConnect  Verb = "connect"
-	VerbRefresh  Verb = "refresh"
-	VerbAdmin    Verb = "admin"
-)
-
-// changes reports whether the verb can change what is stored.
-func (v Verb) changes() bool {
-	switch v {
-	case VerbWrite, VerbConnect, VerbRefresh, VerbAdmin, VerbRejected:
-		return true
-	}
-	return false
-}
+// inGroup reports whether the caller is in a group, be it the first one or a
+// supplementary one.
+func (c *Caller) inGroup(gid uint32) bool { return c.GID == gid || slices.Contains(c.Groups, gid) }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -25,11 +26,22 @@ type CredentialPatch struct {
 
 // UpdateCredential changes a credential.
 func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (View, error) {
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return View{}, err
 	}
-	view, err := b.update(ctx, s.ID, func(c *Credential) error { return p.apply(c, time.Now().UTC()) })
+	var move Decision
+	view, err := b.update(ctx, s.ID, func(c *Credential) (err error) {
+		before := c.subject()
+		if err := p.apply(c, time.Now().UTC()); err != nil {
+			return err
+		}
+		move, err = b.decideMove(caller, before, c.subject())
+		return err
+	})
+	if errors.Is(err, ErrForbidden) {
+		b.recordDenial(caller, VerbWrite, s.ID, ref, move)
+	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
 	}
@@ -57,9 +69,7 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 	if p.Metadata != nil {
 		c.Metadata = p.Metadata
 	}
-	if err := c.settleRefresh(); err != nil {
-		return err
-	}
+	c.settleRefresh()
 	config := c.Config.Merge(p.Config)
 	if config.Text(KeyProvider) != c.Config.Text(KeyProvider) {
 		return invalid("config."+KeyProvider, "cannot change, since the stored tokens are for %q; create another credential", c.Provider)

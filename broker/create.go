@@ -26,11 +26,14 @@ type NewCredential struct {
 // CreateCredential stores a new credential. A bad one is an [*InvalidError], a
 // provider that nobody defined [ErrUnknownProvider].
 func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCredential) (View, error) {
-	if err := b.authorize(caller, VerbWrite, "", n.Name); err != nil {
+	if err := b.gate(caller, VerbWrite, n.Name); err != nil {
 		return View{}, err
 	}
 	c, err := b.build(n, time.Now().UTC())
 	if err != nil {
+		return View{}, err
+	}
+	if err := b.authorizeNew(caller, VerbWrite, c.subject()); err != nil {
 		return View{}, err
 	}
 	return b.create(ctx, c)
@@ -66,27 +69,15 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	if err := checkName(c.Name); err != nil {
 		return Credential{}, err
 	}
-	if err := c.settleRefresh(); err != nil {
-		return Credential{}, err
-	}
+	c.settleRefresh()
 	return c, c.rewrite(config, now)
 }
 
-// settleRefresh takes over what metadata.refresh of an OAuth2 credential says.
-// For other kinds it means nothing here.
-func (c *Credential) settleRefresh() error {
-	c.Lazy = false
-	if c.AuthType != AuthOAuth2 {
-		return nil
-	}
-	switch when := c.Metadata[keyRefresh]; when {
-	case nil, "eager":
-	case "lazy":
-		c.Lazy = true
-	default:
-		return invalid("metadata."+keyRefresh, `give "eager", to renew the token ahead of time, or "lazy", to renew it when it is read`)
-	}
-	return nil
+// settleRefresh takes over what metadata.refresh of an OAuth2 credential says:
+// "lazy" renews its token when it is read, all else ahead of time. The metadata is
+// an open object, so other values are somebody else's.
+func (c *Credential) settleRefresh() {
+	c.Lazy = c.AuthType == AuthOAuth2 && c.Metadata[keyRefresh] == "lazy"
 }
 
 // keyRefresh is where the metadata says when to renew a token.

@@ -50,18 +50,27 @@ func (f Filter) matches(s Summary, now time.Time) bool {
 // read.
 const reasonDamaged = "store_damaged: its record is not what was written; restore a backup, or delete it and connect again"
 
-// Credentials returns the credentials that match, the newest first, and whether
-// there are more than the filter's limit.
+// Credentials returns the credentials that match and that the caller may list,
+// the newest first, and whether there are more than the filter's limit.
 func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (views []View, more bool, err error) {
-	if err := b.authorize(caller, VerbList, "", "credentials"); err != nil {
+	if err := b.authorize(caller, VerbList, "credentials"); err != nil {
 		return nil, false, err
 	}
 	now := time.Now()
 	views = []View{}
-	all := b.Tokens.All()
-	slices.SortFunc(all, newestFirst)
-	for _, s := range all {
+	access := b.Policy.For(caller)
+	all := b.Tokens.all()
+	slices.SortFunc(all, func(a, b *entry) int { return newestFirst(a.summary, b.summary) })
+	for _, e := range all {
+		s := e.summary
 		if !f.matches(s, now) {
+			continue
+		}
+		d, err := b.decide(ctx, &access, VerbList, e)
+		if err != nil {
+			return nil, false, err
+		}
+		if !d.Allowed {
 			continue
 		}
 		if f.Limit > 0 && len(views) == f.Limit {
@@ -85,7 +94,7 @@ func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (view
 
 // Credential returns one credential.
 func (b *Broker) Credential(ctx context.Context, caller Caller, ref string) (View, error) {
-	s, err := b.find(caller, VerbRead, ref)
+	s, err := b.find(ctx, caller, VerbRead, ref)
 	if err != nil {
 		return View{}, err
 	}
@@ -102,13 +111,17 @@ func (b *Broker) view(c Credential, now time.Time) View {
 	if last.After(c.LastUsedAt) {
 		c.LastUsedAt = last
 	}
+	if s, ok := b.Tokens.Get(c.ID); ok {
+		c.Hindrance = s.Hindrance
+	}
+	c.StatusReason = c.ReasonAt(now)
 	return View{Credential: c, Status: c.StatusAt(now), NextRefreshAt: b.Refresher.Due(c.ID)}
 }
 
 // RefreshCredential renews the token of a credential now. The error wraps
 // [ErrReauthorize] where nothing can renew it.
 func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref string) (View, error) {
-	s, err := b.find(caller, VerbRefresh, ref)
+	s, err := b.find(ctx, caller, VerbRefresh, ref)
 	switch {
 	case err != nil:
 		return View{}, err

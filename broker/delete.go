@@ -11,15 +11,19 @@ import (
 // DeleteCredential removes a credential; with revoke, only after the provider
 // has revoked its tokens.
 func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if errors.Is(err, ErrDamaged) && b.Tokens.damaged(ID(ref)) && !revoke {
 		s, err = Summary{ID: ID(ref), Name: ref}, nil // to get rid of it
 	}
 	if err != nil {
 		return err
 	}
+	c, err := b.Store.Get(ctx, s.ID)
+	if err != nil {
+		return fmt.Errorf("reading credential %q: %w", s.Name, err)
+	}
 	if revoke {
-		if err := b.revoke(ctx, s); err != nil {
+		if err := b.revoke(ctx, &c); err != nil {
 			return fmt.Errorf("credential %q was not deleted, since its tokens could not be revoked: %w", s.Name, err)
 		}
 	}
@@ -28,25 +32,21 @@ func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string
 	}
 	b.Tokens.Delete(s.ID)
 	b.Refresher.Forget(s.ID)
-	b.Events.Publish(Event{Type: EventDeleted, CredentialID: s.ID})
+	b.Events.Publish(Event{Type: EventDeleted, CredentialID: s.ID, about: new(c.subject())})
 	return nil
 }
 
 // revoke invalidates the grant behind a credential, by the tokens that its
 // provider wants for it.
-func (b *Broker) revoke(ctx context.Context, s Summary) error {
-	c, err := b.Store.Get(ctx, s.ID)
-	if err != nil {
-		return err
-	}
+func (b *Broker) revoke(ctx context.Context, c *Credential) error {
 	if c.AuthType != AuthOAuth2 {
 		return invalid("revoke", "a credential of type %s has no tokens to revoke", c.AuthType)
 	}
-	connection, err := b.connections.For(ctx, &c)
+	connection, err := b.connections.For(ctx, c)
 	if err != nil {
 		return err
 	}
-	tokens, err := b.revocable(ctx, &c, connection.Definition.RevocationRequest.Token)
+	tokens, err := b.revocable(ctx, c, connection.Definition.RevocationRequest.Token)
 	if err != nil {
 		return err
 	}

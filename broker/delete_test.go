@@ -82,7 +82,7 @@ func TestRevokedTokens(t *testing.T) {
 				provider, refresher := &revoker{failsAt: test.failsAt}, &renewer{err: test.refresh}
 				b := broker.New(broker.Parts{
 					Store: new(brokertest.MemStore), Server: provider, Refresher: refresher, Auditor: idle{},
-					Tokens: broker.NewTokens(), Events: broker.NewEvents(), Policy: broker.Policy{Self: self.UID},
+					Tokens: broker.NewTokens(), Events: broker.NewEvents(), Policy: broker.NewPolicy(self.UID),
 					Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 					Definitions: definitions{"acme": *definition(func(d *broker.Definition) {
 						d.ID, d.Inputs = "acme", nil

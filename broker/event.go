@@ -31,6 +31,8 @@ type Event struct {
 	Status       Status // of the credential, afterwards
 	Reason       string // for a person; "" if there is none
 	At           time.Time
+
+	about *Subject // what a deleted credential was last
 }
 
 // eventsKept is how many events somebody may have missed and still get.
@@ -100,10 +102,47 @@ func (e *Events) after(id uint64) ([]Event, <-chan struct{}) {
 	return nil, e.more
 }
 
-// Listen returns the hub for a caller who may list.
-func (b *Broker) Listen(caller Caller) (*Events, error) {
-	if err := b.authorize(caller, VerbList, "", "events"); err != nil {
-		return nil, err
+// LastEvent returns the id of the newest event, for a caller who may list.
+func (b *Broker) LastEvent(caller Caller) (uint64, error) {
+	if err := b.authorize(caller, VerbList, "events"); err != nil {
+		return 0, err
 	}
-	return b.Events, nil
+	return b.Events.Last(), nil
+}
+
+// EventsAfter waits for events with ids above id, as [Events.After] does, and
+// returns those that are for caller, maybe none, and the id of the last there was.
+func (b *Broker) EventsAfter(ctx context.Context, caller Caller, id uint64) (mine []Event, last uint64, err error) {
+	events, err := b.Events.After(ctx, id)
+	if err != nil {
+		return nil, id, err
+	}
+	access := b.Policy.For(caller)
+	for _, event := range events {
+		hears, err := b.hears(ctx, &access, event)
+		if err != nil {
+			return nil, id, err
+		}
+		if hears {
+			mine = append(mine, event)
+		}
+	}
+	return mine, events[len(events)-1].ID, nil
+}
+
+// hears reports whether an event is for a caller: one of a credential for those
+// who may list that, as it is now or was at its end.
+func (b *Broker) hears(ctx context.Context, access *Access, event Event) (bool, error) {
+	if event.CredentialID == "" {
+		return access.Decide(VerbList, nil).Allowed, nil
+	}
+	e, ok := b.Tokens.get(event.CredentialID)
+	switch {
+	case ok:
+		d, err := b.decide(ctx, access, VerbList, e)
+		return d.Allowed, err
+	case event.about != nil:
+		return access.Decide(VerbList, event.about).Allowed, nil
+	}
+	return access.Decide(VerbList, &Subject{ID: event.CredentialID}).Allowed, nil
 }

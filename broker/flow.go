@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,12 +48,17 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, err
 	}
 	a.StartedBy = caller
+	if existing == nil {
+		if err := b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
+			return Started{}, err
+		}
+	}
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
 	if err != nil {
 		return Started{}, err
 	}
 	authorizationURL, err := b.Server.AuthorizationURL(ctx, connection, AuthorizationRequest{
-		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: r.Params,
+		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: a.Params,
 	})
 	if err != nil {
 		return Started{}, err
@@ -69,9 +75,9 @@ func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequ
 		return nil, invalid("providerId", "say which provider to connect to")
 	}
 	if r.ExistingCredentialID == "" {
-		return nil, b.authorize(caller, VerbConnect, "", r.ProviderID)
+		return nil, b.gate(caller, VerbConnect, r.ProviderID)
 	}
-	s, err := b.find(caller, VerbConnect, r.ExistingCredentialID)
+	s, err := b.find(ctx, caller, VerbConnect, r.ExistingCredentialID)
 	if err != nil {
 		return nil, err
 	}
@@ -104,15 +110,11 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 	if r.ClientID == "" && !r.ClientSecret.Empty() {
 		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
 	}
-	for name := range r.Params {
-		if IsProtocolParam(name) {
-			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
-		}
-	}
 	a := Authorization{
 		State: random256(), Definition: d, RedirectURI: r.RedirectURI,
 		Client:         Client{ID: r.ClientID, Secret: r.ClientSecret},
 		Inputs:         r.Inputs,
+		Params:         r.Params,
 		CredentialName: r.CredentialName,
 		ExpiresAt:      time.Now().UTC().Add(AuthorizationLifetime),
 	}
@@ -123,6 +125,14 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 		}
 		if r.Scopes == nil {
 			r.Scopes = existing.scopes()
+		}
+		if r.Params == nil {
+			a.Params = existing.params()
+		}
+	}
+	for name := range a.Params {
+		if IsProtocolParam(name) {
+			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
 		}
 	}
 	if a.CredentialName != "" {
@@ -177,6 +187,26 @@ func (c *Credential) scopes() []string {
 	return out
 }
 
+// params are those that a connection was made with beside the definition's, as
+// Slack's user_scope; nil if there were none.
+func (c *Credential) params() map[string]string {
+	object, _ := c.Metadata[keyParams].(map[string]any)
+	var out map[string]string
+	for name, value := range object {
+		if text, ok := value.(string); ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = text
+		}
+	}
+	return out
+}
+
+// keyParams is where the metadata keeps the parameters of a flow. They are no
+// secret: they went through a browser.
+const keyParams = "params"
+
 // settleRedirect fills in the daemon's own callback, and judges where the
 // browser may be sent in the end: nowhere but to the origins that the operator
 // names, since an open redirector leaks (RFC 9700, section 4.11).
@@ -230,27 +260,33 @@ type Completion struct {
 // CompleteAuthorization ends a flow on behalf of a caller who hands on what the
 // browser brought.
 func (b *Broker) CompleteAuthorization(ctx context.Context, caller Caller, k Callback) (Completion, error) {
-	if err := b.authorize(caller, VerbConnect, "", "callback"); err != nil {
+	if err := b.gate(caller, VerbConnect, "callback"); err != nil {
 		return Completion{}, err
 	}
-	return b.complete(ctx, k)
+	return b.complete(ctx, &caller, k)
 }
 
 // CompleteRedirect ends a flow on behalf of whoever started it: the browser
 // itself came, and the state is its proof.
 func (b *Broker) CompleteRedirect(ctx context.Context, k Callback) (Completion, error) {
-	return b.complete(ctx, k)
+	return b.complete(ctx, nil, k)
 }
 
 // complete takes the authorization, which uses the state up whatever happens
-// next, and trades the code.
-func (b *Broker) complete(ctx context.Context, k Callback) (Completion, error) {
+// next, and trades the code on behalf of caller, or of whoever started the flow.
+func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Completion, error) {
 	a, err := b.takeAuthorization(ctx, k)
 	if err != nil {
 		return Completion{}, err
 	}
 	out := Completion{ReturnURL: a.ReturnURL}
 	if err := a.check(k); err != nil {
+		return out, err
+	}
+	if caller == nil {
+		caller = &a.StartedBy
+	}
+	if err := b.authorizeCompletion(ctx, *caller, &a); err != nil {
 		return out, err
 	}
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
@@ -276,7 +312,7 @@ func (b *Broker) complete(ctx context.Context, k Callback) (Completion, error) {
 }
 
 func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorization, error) {
-	loopback := k.Host == "" || isLoopbackHost(k.Host)
+	loopback := k.Host == "" || IsLoopbackHost(k.Host)
 	switch {
 	case k.State == "" && !loopback:
 		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
@@ -299,6 +335,26 @@ func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorizati
 	}
 	return a, nil
 }
+
+// authorizeCompletion decides anew: since the start of the flow the policy may
+// have changed, or the credential that is reconnected.
+func (b *Broker) authorizeCompletion(ctx context.Context, caller Caller, a *Authorization) error {
+	if a.CredentialID == "" {
+		return b.authorizeNew(caller, VerbConnect, a.subject())
+	}
+	_, err := b.find(ctx, caller, VerbConnect, string(a.CredentialID))
+	return err
+}
+
+// subject is what a policy looks at of the credential that a flow makes.
+func (a *Authorization) subject() Subject {
+	return Subject{
+		Name: a.name(), Provider: a.Definition.ID, Labels: map[string]string{KeyProvider: a.Definition.ID},
+	}
+}
+
+// name is that of the credential that a flow makes.
+func (a *Authorization) name() string { return cmp.Or(a.CredentialName, a.Definition.Name) }
 
 // check judges what can be judged without asking anybody.
 func (a *Authorization) check(k Callback) error {
@@ -346,11 +402,7 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 		}
 		return view, b.keepOthers(ctx, a, view, answer.Others)
 	}
-	name := a.CredentialName
-	if name == "" {
-		name = a.Definition.Name
-	}
-	c := newConnection(a.Definition.ID, name, now)
+	c := newConnection(a.Definition.ID, a.name(), now)
 	if err := fill(&c); err != nil {
 		return View{}, err
 	}
@@ -371,7 +423,7 @@ func newConnection(provider, name string, now time.Time) Credential {
 
 // fill puts an answer into a credential, and with it how it was got.
 func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time) {
-	if answer.Scope == "" {
+	if answer.Scope == "" && !answer.ScopeEmpty {
 		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
 	}
 	if !a.Definition.Refreshes() {
@@ -381,6 +433,10 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 	c.Metadata = cloneObject(c.Metadata)
 	c.Metadata[KeyProvider] = a.Definition.ID
 	c.Metadata["scopes"] = anyList(a.Scopes)
+	delete(c.Metadata, keyParams)
+	if len(a.Params) > 0 {
+		c.Metadata[keyParams] = anyObject(a.Params)
+	}
 	c.Apply(answer, now)
 }
 
@@ -388,6 +444,7 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 func (a *Authorization) connected(config Config) Config {
 	fields := config.Reveal()
 	fields[KeyProvider] = a.Definition.ID
+	delete(fields, KeyScope) // it is granted anew
 	for key, value := range map[string]string{
 		KeyClientID: a.Client.ID, KeyClientSecret: a.Client.Secret.Reveal(),
 		KeyPrivateKey: a.Client.PrivateKey.Reveal(), KeyPrivateKeyID: a.Client.PrivateKeyID,
@@ -398,11 +455,7 @@ func (a *Authorization) connected(config Config) Config {
 		}
 	}
 	if len(a.Inputs) > 0 {
-		inputs := make(map[string]any, len(a.Inputs))
-		for name, value := range a.Inputs {
-			inputs[name] = value
-		}
-		fields[KeyInputs] = inputs
+		fields[KeyInputs] = anyObject(a.Inputs)
 	}
 	return newConfig(fields)
 }
@@ -415,8 +468,17 @@ func anyList(list []string) []any {
 	return out
 }
 
-// isLoopbackHost reports whether a Host header names this machine.
-func isLoopbackHost(hostport string) bool {
+func anyObject(texts map[string]string) map[string]any {
+	out := make(map[string]any, len(texts))
+	for name, text := range texts {
+		out[name] = text
+	}
+	return out
+}
+
+// IsLoopbackHost reports whether a Host header (RFC 9110, section 7.2) names
+// this machine's loopback.
+func IsLoopbackHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

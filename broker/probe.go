@@ -14,7 +14,7 @@ type Test struct {
 // TestCredential asks the provider whether the token works. An error of its own
 // means that it could not be asked.
 func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) (Test, error) {
-	s, err := b.find(caller, VerbRead, ref)
+	s, err := b.find(ctx, caller, VerbRead, ref)
 	if err != nil {
 		return Test{}, err
 	}

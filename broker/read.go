@@ -37,7 +37,7 @@ type Reading struct {
 // [ErrNoToken], [ErrDisabled], [ErrAuthorizationPending], [ErrReauthorize], or
 // that of the last refresh, in a [*RetryError].
 func (b *Broker) Token(ctx context.Context, caller Caller, ref string, r ReadRequest) (Reading, error) {
-	s, err := b.find(caller, VerbToken, ref)
+	s, err := b.find(ctx, caller, VerbToken, ref)
 	if err != nil {
 		return Reading{}, b.traceRead(err)
 	}
@@ -47,14 +47,22 @@ func (b *Broker) Token(ctx context.Context, caller Caller, ref string, r ReadReq
 // ProviderToken is [Broker.Token] for the only credential of a provider that the
 // caller may read; else the error wraps [ErrNotFound] or [ErrAmbiguousProvider].
 func (b *Broker) ProviderToken(ctx context.Context, caller Caller, provider string, r ReadRequest) (Reading, error) {
+	access := b.Policy.For(caller)
 	var mine []Summary
-	for _, s := range b.Tokens.Provider(provider) {
-		if allowed, _ := b.Policy.Decide(caller, VerbToken); allowed {
-			mine = append(mine, s)
+	for _, e := range b.Tokens.ofProvider(provider) {
+		d, err := b.decide(ctx, &access, VerbToken, e)
+		if err != nil {
+			return Reading{}, b.traceRead(err)
+		}
+		if d.Allowed {
+			mine = append(mine, e.summary)
 		}
 	}
 	switch len(mine) {
 	case 0:
+		if d := access.Decide(VerbToken, new(Subject)); !d.Allowed {
+			b.recordDenial(caller, VerbToken, "", provider, d)
+		}
 		return Reading{}, b.traceRead(fmt.Errorf("no credential of %q: %w", provider, ErrNotFound))
 	case 1:
 		return b.Token(ctx, caller, string(mine[0].ID), r)
@@ -66,7 +74,7 @@ func (b *Broker) ProviderToken(ctx context.Context, caller Caller, provider stri
 // that is still the newest, and not brand-new, one refresh runs, however many
 // say so. It answers as [Broker.Token] does.
 func (b *Broker) Rejected(ctx context.Context, caller Caller, ref string, generation uint64, r ReadRequest) (Reading, error) {
-	s, err := b.find(caller, VerbRejected, ref)
+	s, err := b.find(ctx, caller, VerbRejected, ref)
 	switch {
 	case err != nil:
 		return Reading{}, err
@@ -147,7 +155,7 @@ func (b *Broker) refresh(ctx context.Context, id ID, need Need, wait time.Durati
 // names and values. The error wraps [ErrNoToken] for kinds that no fixed header
 // can carry.
 func (b *Broker) Header(ctx context.Context, caller Caller, ref string, r ReadRequest) (map[string]string, error) {
-	s, err := b.find(caller, VerbHeader, ref)
+	s, err := b.find(ctx, caller, VerbHeader, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +218,7 @@ var neverResolved = []string{KeyRefreshToken, KeyClientSecret, KeyPrivateKey}
 // Resolve returns what a request needs of the credential and nothing more: an
 // OAuth2 one is refreshed first where needed, as [Broker.Token] does.
 func (b *Broker) Resolve(ctx context.Context, caller Caller, ref string, r ReadRequest) (Resolved, error) {
-	s, err := b.find(caller, VerbResolve, ref)
+	s, err := b.find(ctx, caller, VerbResolve, ref)
 	if err != nil {
 		return Resolved{}, err
 	}

@@ -20,12 +20,12 @@ func (b *Broker) SendRequest(ctx context.Context, caller Caller, ref string, r A
 		return APIResponse{}, invalid("url", "must not hold a user or a password")
 	}
 	if ref == "" {
-		if err := b.authorize(caller, VerbWrite, "", u.Hostname()); err != nil {
+		if err := b.authorize(caller, VerbWrite, u.Hostname()); err != nil {
 			return APIResponse{}, err
 		}
 		return b.Server.Send(ctx, r)
 	}
-	s, err := b.find(caller, VerbWrite, ref)
+	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return APIResponse{}, err
 	}

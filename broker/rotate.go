@@ -21,7 +21,7 @@ type KeyIDs struct {
 
 // AddKey has a second key open the store.
 func (b *Broker) AddKey(ctx context.Context, caller Caller, key Secret) (KeyIDs, error) {
-	if err := b.authorize(caller, VerbAdmin, "", "rotate-key"); err != nil {
+	if err := b.authorize(caller, VerbAdmin, "rotate-key"); err != nil {
 		return KeyIDs{}, err
 	}
 	return b.Keys.AddKey(ctx, key)
@@ -29,7 +29,7 @@ func (b *Broker) AddKey(ctx context.Context, caller Caller, key Secret) (KeyIDs,
 
 // RetireKeys has no key open the store but that of this daemon.
 func (b *Broker) RetireKeys(ctx context.Context, caller Caller) (KeyIDs, error) {
-	if err := b.authorize(caller, VerbAdmin, "", "rotate-key --retire"); err != nil {
+	if err := b.authorize(caller, VerbAdmin, "rotate-key --retire"); err != nil {
 		return KeyIDs{}, err
 	}
 	return b.Keys.RetireKeys(ctx)

@@ -1,11 +1,16 @@
 package broker
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
-// A Census counts what the broker holds.
+// A Census counts what the broker holds. In its maps every status is there.
 type Census struct {
-	Credentials map[Status]int // every status is there
+	Credentials map[Status]int // those that the caller may list
+	All         map[Status]int // which is not for the caller
 	Providers   int
+	Outages     []Outage // token endpoints that fail for everybody, for those who may list everything
 }
 
 // statuses are all that a credential can be in.
@@ -13,10 +18,7 @@ var statuses = []Status{StatusPending, StatusActive, StatusDegraded, StatusReaut
 
 // CountByStatus counts the credentials in each status at now.
 func (t *Tokens) CountByStatus(now time.Time) map[Status]int {
-	counts := make(map[Status]int, len(statuses))
-	for _, status := range statuses {
-		counts[status] = 0
-	}
+	counts := noneByStatus()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, e := range t.entries {
@@ -25,12 +27,37 @@ func (t *Tokens) CountByStatus(now time.Time) map[Status]int {
 	return counts
 }
 
+func noneByStatus() map[Status]int {
+	counts := make(map[Status]int, len(statuses))
+	for _, status := range statuses {
+		counts[status] = 0
+	}
+	return counts
+}
+
 // Census returns what the broker holds.
-func (b *Broker) Census(caller Caller) (Census, error) {
-	if err := b.authorize(caller, VerbList, "", "status"); err != nil {
+func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
+	if err := b.authorize(caller, VerbList, "status"); err != nil {
 		return Census{}, err
 	}
-	return Census{b.Tokens.CountByStatus(time.Now()), len(b.Definitions.Definitions())}, nil
+	now := time.Now()
+	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions())}
+	access := b.Policy.For(caller)
+	if access.everything() {
+		census.Credentials, census.Outages = census.All, b.Refresher.Outages()
+		return census, nil
+	}
+	census.Credentials = noneByStatus()
+	for _, e := range b.Tokens.all() {
+		d, err := b.decide(ctx, &access, VerbList, e)
+		if err != nil {
+			return Census{}, err
+		}
+		if d.Allowed {
+			census.Credentials[e.summary.StatusAt(now)]++
+		}
+	}
+	return census, nil
 }
 
 // SoonestExpiry returns for each provider when the first of its tokens ends that

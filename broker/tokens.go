@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -22,8 +23,9 @@ type Tokens struct {
 // An entry never changes, but for its counts; a newer revision replaces it.
 type entry struct {
 	summary Summary
-	token   Token  // its Access is empty until the body was read
-	usage   *usage // shared by all revisions
+	token   Token             // its Access is empty until the body was read
+	labels  map[string]string // of the metadata; nil until the body was read
+	usage   *usage            // shared by all revisions
 }
 
 // NewTokens returns an empty memory.
@@ -58,7 +60,7 @@ func (t *Tokens) Add(c Credential) {
 	token, _ := c.Token()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.replace(t.entries[c.ID], &entry{summary: c.Summary, token: token, usage: new(usage)})
+	t.replace(t.entries[c.ID], &entry{summary: c.Summary, token: token, labels: Labels(c.Metadata), usage: new(usage)})
 }
 
 // Put takes note of what was committed or read of a credential. An older
@@ -73,7 +75,22 @@ func (t *Tokens) Put(c Credential) {
 	if !ok || old.summary.Revision > c.Revision {
 		return
 	}
-	t.replace(old, &entry{summary: c.Summary, token: token, usage: old.usage})
+	c.Hindrance = old.summary.Hindrance
+	t.replace(old, &entry{summary: c.Summary, token: token, labels: Labels(c.Metadata), usage: old.usage})
+}
+
+// Hinder takes note of why a refresh of a credential that is wanted is not made;
+// "" where nothing is in its way any more. It touches no disk.
+func (t *Tokens) Hinder(id ID, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, ok := t.entries[id]
+	if !ok || old.summary.Hindrance == why {
+		return
+	}
+	hindered := *old
+	hindered.summary.Hindrance = why
+	t.replace(old, &hindered)
 }
 
 // Delete forgets a credential.
@@ -117,48 +134,26 @@ func remove(index map[string]map[ID]*entry, key string, id ID) {
 	}
 }
 
+// damagedAs returns why a credential cannot be read that has that id or, since
+// nobody knows, may have that name; nil where there is none.
+func (t *Tokens) damagedAs(ref string) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err, ok := t.nameless[ID(ref)]; ok {
+		return fmt.Errorf("credential %q cannot be read, so delete it and make it anew, or restore a backup: %w", ref, err)
+	}
+	for _, err := range t.nameless {
+		return fmt.Errorf("no credential is known as %q, but one that cannot be read may have that name: %w", ref, err)
+	}
+	return nil
+}
+
 // damaged reports whether nothing but the id of a credential can be read.
 func (t *Tokens) damaged(id ID) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	_, ok := t.nameless[id]
 	return ok
-}
-
-// Find returns the summary of the credential with that id, else of the only one
-// with that name. The error wraps [ErrNotFound], [ErrAmbiguousName] or, where it
-// is damaged or may be, [ErrDamaged].
-func (t *Tokens) Find(ref string) (Summary, error) {
-	e, err := t.find(ref)
-	if err != nil {
-		return Summary{}, err
-	}
-	return e.summary, nil
-}
-
-func (t *Tokens) find(ref string) (*entry, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if e, ok := t.entries[ID(ref)]; ok {
-		return e, nil
-	}
-	if err, ok := t.nameless[ID(ref)]; ok {
-		return nil, fmt.Errorf("credential %q cannot be read, so delete it and make it anew, or restore a backup: %w", ref, err)
-	}
-	named := t.byName[ref]
-	switch {
-	case len(named) == 0 && len(t.nameless) > 0:
-		for _, err := range t.nameless {
-			return nil, fmt.Errorf("no credential is known as %q, but one that cannot be read may have that name: %w", ref, err)
-		}
-	case len(named) == 0:
-		return nil, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
-	case len(named) == 1:
-		for _, e := range named {
-			return e, nil
-		}
-	}
-	return nil, fmt.Errorf("%d credentials are named %q, use the id: %w", len(named), ref, ErrAmbiguousName)
 }
 
 // Get returns the summary of a credential.
@@ -187,32 +182,46 @@ func (t *Tokens) get(id ID) (*entry, bool) {
 	return e, ok
 }
 
-// Provider returns the summaries of a provider's credentials, ordered by id.
-func (t *Tokens) Provider(provider string) []Summary {
+// ofProvider returns the credentials of a provider, ordered by id.
+func (t *Tokens) ofProvider(provider string) []*entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return sorted(t.byProvider[provider])
 }
 
-// Named returns the summaries of the credentials with that name, ordered by id.
-func (t *Tokens) Named(name string) []Summary {
+// named returns the credentials with that name, ordered by id.
+func (t *Tokens) named(name string) []*entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return sorted(t.byName[name])
 }
 
-// All returns every summary, ordered by id.
-func (t *Tokens) All() []Summary {
+// all returns every credential, ordered by id.
+func (t *Tokens) all() []*entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return sorted(t.entries)
 }
 
-func sorted(entries map[ID]*entry) []Summary {
-	out := make([]Summary, 0, len(entries))
-	for _, e := range entries {
-		out = append(out, e.summary)
+func sorted(entries map[ID]*entry) []*entry {
+	out := slices.AppendSeq(make([]*entry, 0, len(entries)), maps.Values(entries))
+	slices.SortFunc(out, func(a, b *entry) int { return cmp.Compare(a.summary.ID, b.summary.ID) })
+	return out
+}
+
+// Provider returns the summaries of a provider's credentials, ordered by id.
+func (t *Tokens) Provider(provider string) []Summary { return summaries(t.ofProvider(provider)) }
+
+// Named returns the summaries of the credentials with that name, ordered by id.
+func (t *Tokens) Named(name string) []Summary { return summaries(t.named(name)) }
+
+// All returns every summary, ordered by id.
+func (t *Tokens) All() []Summary { return summaries(t.all()) }
+
+func summaries(entries []*entry) []Summary {
+	out := make([]Summary, len(entries))
+	for i, e := range entries {
+		out[i] = e.summary
 	}
-	slices.SortFunc(out, func(a, b Summary) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -18,32 +17,15 @@ func held(id, name, provider string, revision uint64) broker.Credential {
 	}
 }
 
-func TestTokensFind(t *testing.T) {
+func TestTokensIndex(t *testing.T) {
 	tokens := broker.NewTokens()
 	tokens.Add(held("a", "mail", "google", 1))
 	tokens.Add(held("b", "twice", "google", 1))
 	tokens.Add(held("c", "twice", "github", 1))
-	tokens.Add(held("d", "a", "", 1)) // bears another's id as its name
-	for ref, want := range map[string]broker.ID{"a": "a", "mail": "a", "b": "b", "d": "d"} {
-		if got, err := tokens.Find(ref); err != nil || got.ID != want {
-			t.Errorf("Find(%s) = %s, %v, want %s", ref, got.ID, err, want)
+	for name, want := range map[string]int{"mail": 1, "twice": 2, "a": 0} {
+		if got := len(tokens.Named(name)); got != want {
+			t.Errorf("Named(%s) has %d, want %d", name, got, want)
 		}
-	}
-	tokens.LoadDamaged("hurt", fmt.Errorf("%w: hurt", broker.ErrDamaged))
-	for _, ref := range []string{"hurt", "nobody"} { // whose name is not known may have this one
-		if _, err := tokens.Find(ref); !errors.Is(err, broker.ErrDamaged) || errors.Is(err, broker.ErrNotFound) {
-			t.Errorf("Find(%s) beside a damaged credential = %v, want ErrDamaged", ref, err)
-		}
-	}
-	if got, err := tokens.Find("twice-1"); err == nil {
-		t.Errorf("Find(twice-1) = %v", got)
-	}
-	tokens.Delete("hurt")
-	if _, err := tokens.Find("twice"); !errors.Is(err, broker.ErrAmbiguousName) {
-		t.Errorf("Find(twice) = %v, want ErrAmbiguousName", err)
-	}
-	if _, err := tokens.Find("nobody"); !errors.Is(err, broker.ErrNotFound) {
-		t.Errorf("Find(nobody) = %v, want ErrNotFound", err)
 	}
 	if got := len(tokens.Provider("google")); got != 2 {
 		t.Errorf("Provider(google) has %d, want 2", got)
@@ -55,12 +37,9 @@ func TestTokensKeepTheNewest(t *testing.T) {
 	tokens.Add(held("a", "one", "google", 1))
 	tokens.Put(held("a", "three", "google", 3))
 	tokens.Put(held("a", "two", "google", 2)) // told late
-	if got, err := tokens.Find("three"); err != nil || got.Revision != 3 {
-		t.Errorf("Find(three) = revision %d, %v, want 3", got.Revision, err)
-	}
-	for _, gone := range []string{"one", "two"} {
-		if _, err := tokens.Find(gone); !errors.Is(err, broker.ErrNotFound) {
-			t.Errorf("Find(%s) = %v, want ErrNotFound", gone, err)
+	for name, want := range map[string]int{"one": 0, "two": 0, "three": 1} {
+		if got := len(tokens.Named(name)); got != want {
+			t.Errorf("Named(%s) has %d, want %d", name, got, want)
 		}
 	}
 	tokens.Delete("a")
@@ -89,7 +68,7 @@ func TestTokensConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got, err := tokens.Find("n1601"); err != nil || got.Revision != 1601 {
-		t.Errorf("Find(n1601) = %d, %v, want revision 1601", got.Revision, err)
+	if got, _ := tokens.Get("a"); got.Revision != 1601 || got.Name != "n1601" {
+		t.Errorf("Get(a) = %q at revision %d, want n1601 at 1601", got.Name, got.Revision)
 	}
 }

@@ -57,8 +57,8 @@ func (b *Broker) Usage(ctx context.Context, caller Caller, ref string) (Usage, e
 }
 
 // TrackUsage counts a use that somebody else made of a credential.
-func (b *Broker) TrackUsage(caller Caller, ref string) error {
-	s, err := b.find(caller, VerbRead, ref)
+func (b *Broker) TrackUsage(ctx context.Context, caller Caller, ref string) error {
+	s, err := b.find(ctx, caller, VerbRead, ref)
 	if err != nil {
 		return err
 	}

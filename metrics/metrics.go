@@ -35,13 +35,16 @@ type Metrics struct {
 type Sources struct {
 	Tokens *broker.Tokens
 	// Known reports whether a definition is in force for a provider.
-	Known func(provider string) bool
+	Known  func(provider string) bool
+	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
 	// Repairs counts how often the store was damaged and repaired itself.
 	Repairs func() uint64
 	// Damaged counts the records that the store holds and cannot read.
 	Damaged func() int
+	// Outages returns the token endpoints that fail for everybody now.
+	Outages func() []broker.Outage
 	Version string
 }
 
@@ -91,7 +94,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_damaged_records",
 		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
 	}, func() float64 { return float64(s.Damaged()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, damaged, &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, damaged, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

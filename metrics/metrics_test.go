@@ -16,9 +16,13 @@ import (
 
 func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 	return metrics.New(metrics.Sources{
+		Policy: broker.NewPolicy(0),
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 }, Damaged: func() int { return 3 },
+		Outages: func() []broker.Outage {
+			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
+		},
 	})
 }
 
@@ -58,6 +62,10 @@ func TestMetrics(t *testing.T) {
 		`invectd_credentials{status="reauth_required"} 0`,
 		`invectd_token_expiry_seconds_min{provider="google"} 99.`,
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
+		`invectd_circuits_open{provider="google"} 1`,
+		`invectd_circuit_waiting_credentials{provider="google"} 7`,
+		`invectd_circuits_open{provider="unknown"} 2`,
+		`invectd_circuit_waiting_credentials{provider="unknown"} 3`,
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
 		`invectd_store_repairs_total 2`,

@@ -21,16 +21,16 @@ const heartbeat = 15 * time.Second
 // events streams what happens (the EventSource of the HTML standard), from now
 // on, or from after the event that Last-Event-ID names.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
-	hub, err := s.Broker.Listen(callerOf(r.Context()))
+	after, err := s.Broker.LastEvent(callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
-	after := hub.Last()
 	if text := r.Header.Get("Last-Event-ID"); text != "" {
 		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return invalidRequest("Last-Event-ID", "give an id that came with an event, or none")
 		}
 	}
+	connectionOf(r.Context()).leave()
 	stream := http.NewResponseController(w)
 	if err := stream.SetWriteDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("opening an event stream: %w", err)
@@ -44,7 +44,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 			return nil // the listener is gone
 		}
 		wait, stop := context.WithTimeoutCause(ctx, heartbeat, errHeartbeat)
-		list, err := hub.After(wait, after)
+		list, last, err := s.Broker.EventsAfter(wait, callerOf(r.Context()), after)
 		stop()
 		switch {
 		case errors.Is(err, errHeartbeat):
@@ -52,7 +52,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		case err != nil:
 			return nil // it is gone, or the daemon stops
 		default:
-			after = list[len(list)-1].ID
+			after = last
 			_, _ = w.Write(eventsText(list))
 		}
 	}

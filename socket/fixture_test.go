@@ -50,8 +50,8 @@ func newFixture(t testing.TB) *fixture {
 	tokens := broker.NewTokens()
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
-		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: f.refresher, Tokens: tokens, Events: broker.NewEvents(),
-		Auditor: noAudit{}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
+		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
+		Auditor: noAudit{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},
 	})
@@ -61,7 +61,7 @@ func newFixture(t testing.TB) *fixture {
 		Listeners: func() map[string]string { return map[string]string{"socket": f.path} },
 	})
 	f.path = filepath.Join(socketDir(t), "s")
-	ln, err := Listen(f.path, 0o600)
+	ln, err := Listen(f.path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}
@@ -191,6 +191,7 @@ type scriptedRefresher struct {
 	mu      sync.Mutex
 	refresh func(ctx context.Context, id broker.ID, need broker.Need) (broker.Token, error)
 	due     time.Time
+	outages []broker.Outage
 }
 
 func (r *scriptedRefresher) fail(err error) {
@@ -222,6 +223,7 @@ func (r *scriptedRefresher) Refresh(ctx context.Context, id broker.ID, need brok
 func (r *scriptedRefresher) Schedule(broker.Summary)     {}
 func (r *scriptedRefresher) Forget(broker.ID)            {}
 func (r *scriptedRefresher) Due(broker.ID) (t time.Time) { return r.due }
+func (r *scriptedRefresher) Outages() []broker.Outage    { return r.outages }
 
 // A scriptedProvider hands out a token for any code, or fails with err. What it
 // does not script panics.

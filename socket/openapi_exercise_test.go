@@ -139,21 +139,29 @@ func TestOpenAPIMethodNotAllowed(t *testing.T) {
 	}
 }
 
-// A world is a fixture with a credential for every trouble, and two servers more
-// beside its own.
+// A world is a fixture with a credential for every trouble, and three servers
+// more beside its own.
 type world struct {
 	*fixture
 	sent                 string // the last body
 	toDraining, toHollow *http.Client
+	toBusy               *http.Client
 }
 
 // newWorld returns a world. The second server is about to stop and refuses all;
-// the third has no parts, so that whatever needs one fails unforeseen.
+// the third has no parts, so that whatever needs one fails unforeseen; the fourth
+// has no room for any request.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	f := &world{fixture: newFixture(t)}
 	f.broker.Server = apiProvider{f.provider}
 	f.inhabit(t)
+	f.broker.Policy.Use("/etc/policy.yaml", []broker.Rule{{
+		Name: "all", Deny: true, May: broker.AllVerbs,
+		Who: broker.Who{Users: []broker.Principal{{Name: "a", ID: 1}}, Groups: []broker.Principal{{Name: "a", ID: 1}}, UIDs: []uint32{1},
+			Units: []broker.Pattern{"*"}, Cgroups: []broker.Pattern{"*"}, Grants: []string{"g"}},
+		On: broker.On{IDs: []broker.ID{"i"}, Names: []broker.Pattern{"*"}, Providers: []string{"p"}, Workspaces: []string{"w"}, Metadata: map[string][]string{"k": {"v"}}},
+	}}, time.Now())
 
 	draining := New(f.server.Config)
 	f.toDraining = f.beside(t, draining, "d")
@@ -164,6 +172,9 @@ func newWorld(t *testing.T) *world {
 		draining.serving.RUnlock()
 	}
 	f.toHollow = f.beside(t, New(Config{Log: slog.New(slog.DiscardHandler)}), "h")
+	busy := f.server.Config
+	busy.Limits.InFlight = -1
+	f.toBusy = f.beside(t, New(busy), "b")
 	return f
 }
 
@@ -171,7 +182,7 @@ func newWorld(t *testing.T) *world {
 func (f *world) beside(t *testing.T, s *Server, suffix string) *http.Client {
 	t.Helper()
 	path := f.path + suffix
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,45 +13,76 @@ import (
 	"github.com/invectd/invectd/broker"
 )
 
-func TestPeerOf(t *testing.T) {
-	ln := listenAt(t, filepath.Join(socketDir(t), "s"), 0o600)
-	dialled, err := net.Dial("unix", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dialled.Close()
+// accept returns the accepted end of a connection on a socket at path.
+func accept(t *testing.T, ln net.Listener, connect func()) *peerConn {
+	t.Helper()
+	go connect()
 	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { conn.Close() })
+	return identified(conn, false).(*peerConn)
+}
+
+func TestPeerOf(t *testing.T) {
+	ln := listenAt(t, filepath.Join(socketDir(t), "s"), 0o600)
+	dialled := make(chan net.Conn, 1)
+	conn := accept(t, ln, func() {
+		c, err := net.Dial("unix", ln.Addr().String())
+		if err != nil {
+			t.Error(err)
+		}
+		dialled <- c
+	})
+	defer (<-dialled).Close()
 	got := callerOf(withCaller(t.Context(), conn))
-	want := broker.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: int32(os.Getpid()), Attested: true}
-	if got != want {
-		t.Errorf("callerOf(conn) = %+v, want %+v", got, want)
+	if got.UID != uint32(os.Geteuid()) || got.GID != uint32(os.Getegid()) || got.PID != int32(os.Getpid()) || !got.Attested || got.Runner {
+		t.Errorf("callerOf(conn) = %+v, want this process, attested", got)
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gid := range groups {
+		if !slices.Contains(got.Groups, uint32(gid)) {
+			t.Errorf("groups of the caller = %v, want %d among them", got.Groups, gid)
+		}
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := parseCgroup(string(own)); got.Cgroup != want {
+		t.Errorf("cgroup of the caller = %q, want %q", got.Cgroup, want)
 	}
 	conn.Close()
-	if got := peerOf(conn.(*net.UnixConn)); got != (broker.Caller{}) {
-		t.Errorf("peerOf(closed) = %+v, want nobody", got)
+	if got := peerOf(conn.UnixConn).current(); got.Attested || got.Unattested == "" {
+		t.Errorf("peerOf(closed) = %+v, want nobody and why", got)
 	}
-	if got := callerOf(t.Context()); got.Attested {
+	if got := conn.peer.current(); got.Attested {
+		t.Errorf("the caller of a closed connection = %+v, want unattested", got)
+	}
+	if got := callerOf(t.Context()); got.Attested || got.Unattested != reasonNoPeer {
 		t.Errorf("callerOf without a peer = %+v, want unattested", got)
 	}
 }
 
-func TestAttested(t *testing.T) {
+func TestUnattested(t *testing.T) {
 	for _, test := range []struct {
 		caller   broker.Caller
-		unmapped int64
-		want     bool
+		uid, gid int64 // that stand for unmapped ones
+		want     string
 	}{
-		{broker.Caller{UID: 1000, PID: 7}, -1, true},
-		{broker.Caller{UID: 0, PID: 7}, 65534, true},
-		{broker.Caller{UID: 65534, PID: 7}, -1, true}, // nobody, a user as others
-		{broker.Caller{UID: 65534, PID: 7}, 65534, false},
-		{broker.Caller{UID: 1000, PID: 0}, -1, false},
+		{broker.Caller{UID: 1000, GID: 1000, PID: 7}, -1, -1, ""},
+		{broker.Caller{UID: 0, GID: 0, PID: 7}, 65534, 65534, ""},
+		{broker.Caller{UID: 65534, GID: 65534, PID: 7}, -1, -1, ""}, // nobody, a user as others
+		{broker.Caller{UID: 65534, GID: 0, PID: 7}, 65534, 65534, reasonUID},
+		{broker.Caller{UID: 0, GID: 65534, PID: 7}, 65534, 65534, reasonGID},
+		{broker.Caller{UID: 1000, GID: 1000, PID: 0}, -1, -1, reasonPID},
 	} {
-		if got := attested(test.caller, test.unmapped); got != test.want {
-			t.Errorf("attested(%+v, %d) = %v, want %v", test.caller, test.unmapped, got, test.want)
+		if got := unattested(&test.caller, test.uid, test.gid); got != test.want {
+			t.Errorf("unattested(%+v, %d, %d) = %q, want %q", test.caller, test.uid, test.gid, got, test.want)
 		}
 	}
 }

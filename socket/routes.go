@@ -19,12 +19,6 @@ type methods map[string]endpoint
 // routes are all paths of the full API, as patterns of [http.ServeMux].
 func (s *Server) routes() map[string]methods {
 	routes := map[string]methods{
-		"/credentials/{ref}/token":    {"GET": s.token},
-		"/credentials/{ref}/resolve":  {"GET": s.resolve},
-		"/credentials/{ref}/header":   {"GET": s.header},
-		"/credentials/{ref}/rejected": {"POST": s.rejected},
-		"/token":                      {"GET": s.providerToken},
-
 		"/credentials":                   {"GET": s.listCredentials, "POST": s.createCredential},
 		"/credentials/{ref}":             {"GET": s.showCredential, "PUT": s.updateCredential, "PATCH": s.updateCredential, "DELETE": s.deleteCredential},
 		"/credentials/{ref}/refresh":     {"POST": s.refreshCredential},
@@ -45,22 +39,44 @@ func (s *Server) routes() map[string]methods {
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},
+		"/policy":           {"GET": s.showPolicy},
+		"/policy/test":      {"POST": s.testPolicy},
 		"/status":           {"GET": s.status},
-		"/version":          {"GET": s.version},
 		"/openapi.json":     {"GET": s.openAPI},
 	}
+	maps.Copy(routes, s.runnerRoutes())
 	maps.Copy(routes, s.monitoring())
 	return routes
 }
 
-// monitoring are the paths that monitors ask. Some of them send HEAD.
+// runnerRoutes are all paths of the runners' socket.
+func (s *Server) runnerRoutes() map[string]methods {
+	routes := map[string]methods{
+		"/credentials/{ref}/token":    {"GET": s.token},
+		"/credentials/{ref}/resolve":  {"GET": s.resolve},
+		"/credentials/{ref}/header":   {"GET": s.header},
+		"/credentials/{ref}/rejected": {"POST": s.rejected},
+		"/token":                      {"GET": s.providerToken},
+		"/version":                    {"GET": s.version},
+	}
+	maps.Copy(routes, s.probes())
+	return routes
+}
+
+// monitoring are the paths that monitors ask.
 func (s *Server) monitoring() map[string]methods {
 	scrape := func(w http.ResponseWriter, r *http.Request) error {
 		s.Metrics.ServeHTTP(w, r)
 		return nil
 	}
+	routes := s.probes()
+	routes["/metrics"] = methods{"GET": scrape}
+	return routes
+}
+
+// probes tell how the daemon is. Some of those who ask send HEAD.
+func (s *Server) probes() map[string]methods {
 	return map[string]methods{
-		"/metrics": {"GET": scrape},
 		"/healthz": {"GET": s.health, "HEAD": s.health},
 		"/readyz":  {"GET": s.health, "HEAD": s.health},
 	}
@@ -76,6 +92,12 @@ func (s *Server) dispatch(m methods) http.Handler {
 			w.Header().Set("Allow", allow)
 			return &refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path takes " + allow, nil}
 		}
+		if !pay(r, cost(r)) {
+			return errTooOften
+		}
+		if costs[r.Pattern] > 0 {
+			connectionOf(r.Context()).giveTurn() // others need not wait until a provider has answered
+		}
 		return do(w, r)
 	})
 }
@@ -87,6 +109,10 @@ func (s *Server) endpoint(do endpoint) http.Handler {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+func notForRunners(http.ResponseWriter, *http.Request) error {
+	return &refusal{http.StatusNotFound, "not_found", "there is nothing at this path: this socket is the runners', which has token, resolve, header and rejected alone", nil}
 }
 
 func notHere(http.ResponseWriter, *http.Request) error {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/invectd/invectd/broker"
 )
 
@@ -34,7 +32,7 @@ const (
 	lastWords   = 500 * time.Millisecond // for refusals, after that
 )
 
-// Config is what a [Server] is made of. All fields are needed.
+// Config is what a [Server] is made of. All fields are needed but Limits.
 type Config struct {
 	Broker  *broker.Broker
 	Version string
@@ -45,6 +43,7 @@ type Config struct {
 	Health func(ctx context.Context) error
 	// Condition returns how the store is otherwise.
 	Condition func() StoreCondition
+	Limits    Limits // the zero value is the default
 	Log       *slog.Logger
 }
 
@@ -54,6 +53,7 @@ type Server struct {
 	Config
 	started  time.Time
 	problems *problems
+	accounts *accounts // on the Unix sockets
 
 	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
 	stopping chan struct{} // closed when the stop begins
@@ -63,7 +63,7 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), problems: newProblems(), stopping: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), problems: newProblems(), accounts: newAccounts(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
 		go func() {
@@ -75,48 +75,36 @@ func New(c Config) *Server {
 }
 
 // Handler serves the full API to peers on a Unix socket.
-func (s *Server) Handler() http.Handler {
+func (s *Server) Handler() http.Handler { return s.serveMux(s.routes(), notHere) }
+
+// serveMux serves paths, and all others with otherwise.
+func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, m := range s.routes() {
+	for pattern, m := range routes {
 		mux.Handle(pattern, s.dispatch(m))
 	}
-	mux.Handle("/", s.endpoint(notHere))
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+	mux.Handle("/", s.endpoint(otherwise))
+	return s.guard(s.limited(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
 		if fromBrowser(r) {
 			return errFromBrowser
 		}
 		// ServeMux would send such a request on to the path that it thinks is meant.
 		escaped := r.URL.EscapedPath()
 		if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
-			return notHere(w, r)
+			return otherwise(w, r)
 		}
 		mux.ServeHTTP(w, r)
 		return nil
-	}))
+	})))
 }
 
-// CallbackHandler serves the browser's redirect over TCP, and nothing else.
-func (s *Server) CallbackHandler() http.Handler {
-	return s.only(map[string]methods{callbackPath: {"GET": s.redirectCallback}})
-}
+// A runnerHandler serves peers to whom only the policy gives anything.
+type runnerHandler struct{ http.Handler }
 
-// MetricsHandler serves monitors over TCP, and nothing else.
-func (s *Server) MetricsHandler() http.Handler { return s.only(s.monitoring()) }
-
-// only serves exact paths.
-func (s *Server) only(routes map[string]methods) http.Handler {
-	handlers := make(map[string]http.Handler, len(routes))
-	for path, m := range routes {
-		handlers[path] = s.dispatch(m)
-	}
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
-		h, ok := handlers[r.URL.EscapedPath()]
-		if !ok {
-			return notHere(w, r)
-		}
-		h.ServeHTTP(w, r)
-		return nil
-	}))
+// RunnerHandler serves the runners' endpoints to peers on a Unix socket, and
+// nothing else. Nobody is special there, neither root nor the daemon's own user.
+func (s *Server) RunnerHandler() http.Handler {
+	return runnerHandler{s.serveMux(s.runnerRoutes(), notForRunners)}
 }
 
 // fromBrowser reports whether a request carries what browsers add and no client
@@ -139,6 +127,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		header := w.Header()
 		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
 		defer s.recovered(w)
+		if !connectionOf(r.Context()).begin() {
+			panic(http.ErrAbortHandler)
+		}
 		if !s.serving.TryRLock() { // somebody waits to write: the stop
 			s.fail(w, r, broker.ErrShuttingDown)
 			return
@@ -165,10 +156,13 @@ func (s *Server) recovered(w http.ResponseWriter) {
 // handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
 // the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	admission := &admission{Listener: ln, accounts: s.accounts}
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
-		idle, ln = tcpIdleTimeout, netutil.LimitListener(ln, tcpConnections)
+		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts(ln.Addr())
 	}
+	_, admission.runner = h.(runnerHandler)
+	defer admission.refusing.Wait()
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -176,14 +170,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withCaller,
+		ConnContext:       inContext,
+		ConnState:         answered,
 		// OPTIONS * would be answered past the handler.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { ended <- s.stop(server, ln) })
-	err := server.Serve(ln)
+	err := server.Serve(admission)
 	if stop() {
 		return err
 	}

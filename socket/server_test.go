@@ -197,7 +197,7 @@ func TestWaitOutlivesReadTimeout(t *testing.T) {
 		s := New(f.server.Config)
 		h := s.Handler()
 		asSelf := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, broker.Caller{Attested: true})))
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, func() broker.Caller { return broker.Caller{Attested: true} })))
 		})
 		go func() { ended <- s.Serve(ctx, newPipeListener(far), asSelf) }()
 		request := "GET /credentials/" + c.ID + "/token HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -272,7 +272,7 @@ func TestShutdown(t *testing.T) {
 		return broker.Token{Access: broker.NewSecret("in time"), Generation: 2}, nil
 	}
 	path := f.path + "2"
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func BenchmarkBareHandler(b *testing.B) {
 	token.header.Del("Date") // net/http's own, as is Content-Length
 	token.header.Del("Content-Length")
 	path := f.path + "2"
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		b.Fatal(err)
 	}

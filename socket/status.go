@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -46,7 +47,7 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, damaged, refused, failing problem }
+type problems struct{ store, damaged, policy, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
@@ -60,6 +61,10 @@ func newProblems() *problems {
 			},
 			todo: "delete and connect again what is named, or restore a backup; and look after the disk",
 		},
+		policy: problem{
+			what: func(int) string { return "the policy file cannot be used, so the rules before it stay in force" },
+			todo: "invectd policy, for what is wrong with the file; it is read again when it changes",
+		},
 		refused: problem{
 			what: func(count int) string {
 				return plural(count, "credential needs", "credentials need") + " a person to consent again"
@@ -68,7 +73,7 @@ func newProblems() *problems {
 		},
 		failing: problem{
 			what: func(count int) string {
-				return plural(count, "credential", "credentials") + " could not be refreshed; it is tried again"
+				return plural(count, "credential", "credentials") + " could not be refreshed in time; it is tried again"
 			},
 			todo: "invectd list --status degraded, then invectd show ID for the reason",
 		},
@@ -82,17 +87,37 @@ func plural(count int, one, many string) string {
 	return strconv.Itoa(count) + " " + many
 }
 
-// look appends the problem to list if there is any of it.
-func (p *problem) look(list []client.Problem, count int) []client.Problem {
-	since := p.watch.note(count > 0, time.Now())
-	if count == 0 {
+// look appends the problem to list if there is any of it that the caller sees;
+// all is what there is.
+func (p *problem) look(list []client.Problem, all, seen int) []client.Problem {
+	since := p.watch.note(all > 0, time.Now())
+	if seen <= 0 {
 		return list
 	}
-	return append(list, client.Problem{What: p.what(count), Since: wireTime(since), Todo: p.todo})
+	return append(list, client.Problem{What: p.what(seen), Since: wireTime(since), Todo: p.todo})
+}
+
+// outageProblems appends the token endpoints that fail for everybody, and counts
+// the credentials that wait for them.
+func outageProblems(list []client.Problem, outages []broker.Outage) (_ []client.Problem, waiting int) {
+	for _, o := range outages {
+		here := 0
+		for _, count := range o.Waiting {
+			here += count
+		}
+		waiting += here
+		list = append(list, client.Problem{
+			What:  fmt.Sprintf("the token endpoint at %s fails for every credential, and %s (%s)", o.Host, plural(here, "waits for it", "wait for it"), o.Failure),
+			Since: wireTime(o.Since),
+			Todo: "see whether " + o.Host + " is up and can be reached from here; it is probed at least every few minutes, and what waits is renewed by itself once it answers; " +
+				"invectd refresh ID probes at once",
+		})
+	}
+	return list, waiting
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	census, err := s.Broker.Census(callerOf(r.Context()))
+	census, err := s.Broker.Census(r.Context(), callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -109,24 +134,31 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		Providers:   census.Providers,
 		Problems:    []client.Problem{},
 	}
-	for status, count := range census.Credentials {
-		out.Credentials[string(status)] = count
+	for status, n := range census.Credentials {
+		out.Credentials[string(status)] = n
 	}
-	unwritable := 0
-	if !out.Store.Writable {
-		unwritable = 1
-	}
-	out.Problems = s.problems.store.look(out.Problems, unwritable)
+	unwritable, unread := count(!out.Store.Writable), count(s.Broker.Policy.State().Fault != "")
+	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
 	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged)
-	out.Problems = s.problems.refused.look(out.Problems, census.Credentials[broker.StatusReauth])
-	out.Problems = s.problems.failing.look(out.Problems, census.Credentials[broker.StatusDegraded])
+	out.Problems = s.problems.policy.look(out.Problems, unread, unread)
+	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
+	var waiting int
+	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
+	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded]-waiting, census.Credentials[broker.StatusDegraded]-waiting)
 	return answer(w, http.StatusOK, out)
+}
+
+func count(present bool) int {
+	if present {
+		return 1
+	}
+	return 0
 }
 
 // lookDamaged is look for the damaged records, some of which it names.
 func (p *problems) lookDamaged(list []client.Problem, damaged []string) []client.Problem {
 	const shown = 8
-	found := p.damaged.look(list, len(damaged))
+	found := p.damaged.look(list, len(damaged), len(damaged))
 	if len(damaged) > 0 {
 		what := &found[len(found)-1].What
 		*what += ": " + strings.Join(damaged[:min(shown, len(damaged))], ", ")

@@ -21,7 +21,7 @@ func (s *Server) trackUsage(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeNothing(r); err != nil {
 		return err
 	}
-	return answerNothing(w, s.Broker.TrackUsage(callerOf(r.Context()), r.PathValue("ref")))
+	return answerNothing(w, s.Broker.TrackUsage(r.Context(), callerOf(r.Context()), r.PathValue("ref")))
 }
 
 // maxExpiryDays is what daysUntilExpiry may be at most, a hundred years.

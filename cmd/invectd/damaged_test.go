@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,7 @@ func TestDaemonOnADamagedTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contained := 0
+	contained, nameless := 0, 0
 	for at := 2000; at < len(whole)-2000 && contained < 3; at += 1501 {
 		damaged := append([]byte(nil), whole...)
 		damaged[at] ^= 8
@@ -79,6 +80,11 @@ func TestDaemonOnADamagedTable(t *testing.T) {
 		if err != nil || len(list) < len(ids)-1 {
 			t.Errorf("byte %d: Credentials lists %d, %v, want all that can be read", at, len(list), err)
 		}
+		if len(list) < len(ids) { // the name of the one that is hit is not known
+			nameless++
+			_, err := d.Token(t.Context(), "any name", client.ReadOptions{})
+			wantError(t, "Token of a name that may be that of the damaged one", err, http.StatusServiceUnavailable, "store_unavailable")
+		}
 		if hit == "" {
 			t.Errorf("byte %d is told of and hits nothing: %+v", at, s.Problems)
 		}
@@ -97,8 +103,8 @@ func TestDaemonOnADamagedTable(t *testing.T) {
 			}
 		}
 	}
-	if contained < 3 {
-		t.Fatalf("%d damaged tables were served from, want 3", contained)
+	if contained < 3 || nameless == 0 {
+		t.Fatalf("%d damaged tables were served from, %d with a damaged summary, want 3 and some", contained, nameless)
 	}
 	d = startBuilt(t, socket, dataDir, key)
 	d.wantHealthy()
