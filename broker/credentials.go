@@ -67,6 +67,9 @@ func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (view
 			continue
 		}
 		d, err := b.decide(ctx, &access, VerbList, e)
+		if errors.Is(err, ErrDamaged) {
+			continue // whom its labels would let see it is not known
+		}
 		if err != nil {
 			return nil, false, err
 		}

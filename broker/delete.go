@@ -19,6 +19,9 @@ func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string
 		return err
 	}
 	c, err := b.Store.Get(ctx, s.ID)
+	if errors.Is(err, ErrDamaged) && !revoke {
+		c, err = Credential{Summary: s}, nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
