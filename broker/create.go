@@ -36,6 +36,7 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err := b.authorizeNew(caller, VerbWrite, c.subject()); err != nil {
 		return View{}, err
 	}
+	c.Origins = b.originsNow(ctx, &c)
 	return b.create(ctx, c)
 }
 

@@ -28,6 +28,8 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	reads     map[string]prometheus.Counter // by result; never written after New
+	changes   *prometheus.CounterVec
+	revoked   *prometheus.CounterVec
 	known     func(provider string) bool
 }
 
@@ -62,6 +64,14 @@ func New(s Sources) *Metrics {
 			Help:    "How long refreshes took, from start to commit, by provider.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"provider"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "invectd_provider_changes_total",
+			Help: "Provider definitions that changed, by what became of them.",
+		}, []string{"change"}),
+		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "invectd_revocations_total",
+			Help: "Attempts to revoke the tokens of deleted credentials, by provider and result; given_up is one that may live on.",
+		}, []string{"provider", "result"}),
 		reads: map[string]prometheus.Counter{},
 	}
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -94,7 +104,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_damaged_records",
 		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
 	}, func() float64 { return float64(s.Damaged()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, repairs, damaged, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, repairs, damaged, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -124,7 +134,13 @@ func (m *Metrics) Refresher() *refresher.Trace {
 
 // Broker returns the functions that count what the broker does.
 func (m *Metrics) Broker() broker.Trace {
-	return broker.Trace{TokenRead: func(err error) { m.reads[readErrors.result(err)].Inc() }}
+	return broker.Trace{
+		TokenRead:       func(err error) { m.reads[readErrors.result(err)].Inc() },
+		ProviderChanged: func(status broker.Status) { m.changes.WithLabelValues(string(status)).Inc() },
+		Revocation: func(provider string, result broker.RevocationResult) {
+			m.revoked.WithLabelValues(m.label(provider), string(result)).Inc()
+		},
+	}
 }
 
 // The results of a read that no sentinel of the broker stands for.

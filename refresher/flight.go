@@ -63,6 +63,7 @@ type pair struct {
 	spent      grant
 	answer     broker.TokenResponse
 	receivedAt time.Time
+	origins    string // of the definition that it was got with
 }
 
 // succeeds reports whether the refresh token of the answer takes the place of
@@ -126,7 +127,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
-	committed, err := f.commit(ctx, &pair{grantOf(&c), answer, wallClock()})
+	committed, err := f.commit(ctx, &pair{grantOf(&c), answer, wallClock(), connection.Origins()})
 	if err != nil {
 		return broker.Token{}, err
 	}
@@ -280,6 +281,9 @@ func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error)
 		switch {
 		case p.spent.isOf(c):
 			c.Apply(p.answer, p.receivedAt)
+			if c.Origins == "" {
+				c.Origins = p.origins
+			}
 		case p.isIn(c):
 			found = *c
 			return errWritten

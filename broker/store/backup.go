@@ -72,7 +72,7 @@ func (db *DB) spoolBackup(ctx context.Context, w io.Writer) error {
 
 // writeTo writes every record, the root first.
 func (v view) writeTo(ctx context.Context, out *backupWriter) error {
-	for k := kindRoot; k <= kindBody; k++ {
+	for _, k := range append([]kind{kindRoot}, recordKinds...) {
 		for r, err := range v.records(k) {
 			if err == nil {
 				err = context.Cause(ctx)

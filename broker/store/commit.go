@@ -222,7 +222,7 @@ func (b *batch) removeDamaged(places ...place) {
 		b.writes = append(b.writes, write{key: b.sealer.key(at)})
 	}
 	b.root.count, b.root.sum = 0, [sha256.Size]byte{}
-	for k := kindSummary; k <= kindBody; k++ {
+	for _, k := range recordKinds {
 		for r, err := range b.records(k) {
 			switch {
 			case slices.Contains(places, r.place):

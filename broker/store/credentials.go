@@ -220,13 +220,18 @@ func (db *DB) Delete(ctx context.Context, id broker.ID) error {
 		case err != nil || errors.Is(b.damages.of(body), errOlder): // or the summary is older than what the root accounts for
 			b.removeDamaged(summary, body)
 		default:
-			b.remove(old)
+			b.removeCredential(old)
 		}
-		b.writes = append(b.writes, write{key: b.sealer.key(body)})
 		return nil
 	})
 	if err == nil {
 		db.damages.forget(summary, body)
 	}
 	return err
+}
+
+// removeCredential stages the removal of both halves, of which summary is one.
+func (b *batch) removeCredential(summary *record) {
+	b.remove(summary)
+	b.writes = append(b.writes, write{key: b.sealer.key(place{kindBody, summary.place.id})})
 }

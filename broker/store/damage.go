@@ -53,7 +53,7 @@ func (e *DamagedError) Is(target error) bool {
 // others can be served.
 func (e *DamagedError) contained() bool {
 	return e.Detail == "" && e.Lost == 0 && !slices.ContainsFunc(e.Records, func(d Damage) bool {
-		return d.at.kind < kindSummary || d.at.kind > kindBody
+		return !slices.Contains(recordKinds, d.at.kind)
 	})
 }
 

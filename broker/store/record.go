@@ -30,15 +30,23 @@ var (
 type kind byte
 
 const (
-	kindRoot          kind = 1 // accounts for all others
-	kindSummary       kind = 2 // of a credential: the tag of its body, then its summary
-	kindAuthorization kind = 3 // in flight
-	kindDefinition    kind = 4 // that came over the API
-	kindApp           kind = 5 // client registered with a provider
-	kindBody          kind = 6 // of a credential: all but its summary
-	kindHead          kind = 7 // the number of the last commit, in a file of its own
-	kindJournal       kind = 8 // the writes of one commit, in the journal
+	kindRoot          kind = 1  // accounts for all others
+	kindSummary       kind = 2  // of a credential: the tag of its body, then its summary
+	kindAuthorization kind = 3  // in flight
+	kindDefinition    kind = 4  // that came over the API
+	kindApp           kind = 5  // client registered with a provider
+	kindBody          kind = 6  // of a credential: all but its summary
+	kindHead          kind = 7  // the number of the last commit, in a file of its own
+	kindKept          kind = 8  // last good definition of a file, by the definition's id
+	kindRevocation    kind = 9  // that a provider has not confirmed
+	kindJournal       kind = 10 // the writes of one commit, in the journal
 )
+
+// recordKinds are the kinds of records beside the root, in order. The root accounts
+// for all of them but the bodies.
+var recordKinds = []kind{
+	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation,
+}
 
 func (k kind) String() string {
 	switch k {
@@ -56,6 +64,10 @@ func (k kind) String() string {
 		return "body of credential"
 	case kindHead:
 		return "head"
+	case kindKept:
+		return "kept definition"
+	case kindRevocation:
+		return "revocation"
 	case kindJournal:
 		return "journal"
 	}

@@ -104,7 +104,7 @@ func (db *DB) outdated(ctx context.Context, active uint32) (all sized, err error
 		return nil, err
 	}
 	defer done()
-	for k := kindBody; k >= kindRoot; k-- {
+	for _, k := range append(slices.Clone(recordKinds), kindRoot) {
 		for r, err := range v.records(k) {
 			switch {
 			case err != nil:

@@ -53,7 +53,10 @@ func (v view) verify() (root, error) {
 // each of them could be read.
 func (v view) account() (found root, intact bool) {
 	intact = true
-	for k := kindSummary; k < kindBody; k++ {
+	for _, k := range recordKinds {
+		if k == kindBody {
+			continue
+		}
 		for r, err := range v.records(k) {
 			if err != nil {
 				intact = false
@@ -86,7 +89,7 @@ func (v view) diagnose(want, found root) *DamagedError {
 func (v view) findDamage(ctx context.Context) (damage *DamagedError, missing int, err error) {
 	damage = &DamagedError{}
 	present, astray := map[place]uint64{}, map[place]uint64{} // revisions of what lies where it belongs, and elsewhere
-	for k := kindSummary; k <= kindBody; k++ {
+	for _, k := range recordKinds {
 		for r, err := range v.records(k) {
 			if ctx.Err() != nil {
 				return nil, 0, context.Cause(ctx)

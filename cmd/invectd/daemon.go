@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,6 +50,9 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
+	g.Go(func() error {
+		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
+	})
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
 	g.Go(func() error { return d.policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
@@ -77,6 +79,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
+	registry    *plugins.Registry
 	policy      policySource
 	server      *socket.Server
 	credentials int
@@ -86,10 +89,29 @@ type runningDaemon struct {
 // build makes everything on top of the store, bottom up, and starts nothing.
 func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
-	registry, err := loadDefinitions(ctx, c, db, log)
+	tokens := broker.NewTokens()
+	for s, err := range db.Summaries(ctx) {
+		if errors.Is(err, broker.ErrDamaged) {
+			continue // whose it is is told below
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the credentials: %w", err)
+		}
+		tokens.Load(s)
+	}
+	for _, damage := range db.Damaged() {
+		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
+			tokens.LoadDamaged(broker.ID(damage.ID), damage.Cause())
+		}
+	}
+	inUse := func(provider string) bool {
+		return len(tokens.Provider(provider)) > 0 || d.broker != nil && d.broker.RevocationsUse(provider)
+	}
+	registry, err := loadDefinitions(ctx, c, db, inUse, log)
 	if err != nil {
 		return nil, err
 	}
+	d.registry = registry
 	known := func(provider string) bool {
 		_, err := registry.Definition(provider)
 		return err == nil
@@ -98,7 +120,6 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	tokens := broker.NewTokens()
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
@@ -121,6 +142,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
+		SourceProblems: registry.Problems,
 	})
 	d.server = socket.New(socket.Config{
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
@@ -129,21 +151,15 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Condition: func() socket.StoreCondition { return conditionOf(db) },
 		Limits:    c.Limits,
 	})
-	for s, err := range db.Summaries(ctx) {
-		if errors.Is(err, broker.ErrDamaged) {
-			continue // what it is and whose is told below
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the credentials: %w", err)
-		}
-		tokens.Load(s)
+	if err := d.broker.LoadRevocations(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.broker.Adopt(ctx); err != nil {
+		log.Warn("what older credentials were authorised with is not written down yet; it is tried again at the next start", "error", err)
+	}
+	for _, s := range tokens.All() {
 		d.refresher.Schedule(s)
 		d.credentials++
-	}
-	for _, damage := range db.Damaged() {
-		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
-			tokens.LoadDamaged(broker.ID(damage.ID), damage.Cause())
-		}
 	}
 	return d, nil
 }
@@ -157,22 +173,22 @@ func conditionOf(db *store.DB) socket.StoreCondition {
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
-func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*plugins.Registry, error) {
+func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, inUse func(provider string) bool, log *slog.Logger) (*plugins.Registry, error) {
 	builtin, err := catalog.Definitions()
 	if err != nil {
 		return nil, fmt.Errorf("reading the built-in providers: %w", err)
 	}
-	registry, err := plugins.New(plugins.Config{Builtin: builtin, Store: db, Addresses: c.Addresses, Log: log})
+	registry, err := plugins.New(plugins.Config{
+		Builtin: builtin, Store: db, Addresses: c.Addresses, Log: log, Dir: c.ProvidersDir, InUse: inUse,
+	})
 	if err != nil {
 		return nil, err
 	}
-	// A file that is broken takes no other provider down with it.
-	if err := registry.LoadDir(c.ProvidersDir); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			log.Error("a provider definition is not in force", "error", strings.TrimSpace(line))
-		}
+	if err := registry.Load(ctx); err != nil {
+		return nil, err
 	}
-	return registry, registry.Load(ctx)
+	registry.Rescan(ctx) // it tells what is wrong in the log; nobody listens yet to what changed
+	return registry, nil
 }
 
 // callbackURL is the redirect URI of the daemon's own callback, "" if it is off.
