@@ -94,10 +94,18 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySourc
 	d := &runningDaemon{}
 	tokens := broker.NewTokens()
 	for s, err := range db.Summaries(ctx) {
+		if errors.Is(err, broker.ErrDamaged) {
+			continue // whose it is is told below
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the credentials: %w", err)
 		}
 		tokens.Load(s)
+	}
+	for _, damage := range db.Damaged() {
+		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
+			tokens.LoadDamaged(broker.ID(damage.ID), damage.Cause())
+		}
 	}
 	inUse := func(provider string) bool {
 		return len(tokens.Provider(provider)) > 0 || d.broker != nil && d.broker.RevocationsUse(provider)
@@ -114,6 +122,8 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySourc
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
+		Repairs:  db.Repairs,
+		Damaged:  func() int { return len(db.Damaged()) },
 		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
@@ -137,6 +147,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySourc
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
+		Condition: func() socket.StoreCondition { return conditionOf(db) },
 		Limits:    c.Limits,
 	})
 	if err := d.broker.LoadRevocations(ctx); err != nil {
@@ -150,6 +161,14 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySourc
 		d.credentials++
 	}
 	return d, nil
+}
+
+func conditionOf(db *store.DB) socket.StoreCondition {
+	c := socket.StoreCondition{Repairs: db.Repairs(), Outdated: db.Outdated()}
+	for _, damage := range db.Damaged() {
+		c.Damaged = append(c.Damaged, fmt.Sprintf("%s %q", damage.Kind, damage.ID))
+	}
+	return c
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
