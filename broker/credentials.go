@@ -46,6 +46,10 @@ func (f Filter) matches(s Summary, now time.Time) bool {
 		(f.After.ID == "" || newestFirst(f.After, s) < 0)
 }
 
+// reasonDamaged is the reason of a credential that is in the store and cannot be
+// read.
+const reasonDamaged = "store_damaged: its record is not what was written; restore a backup, or delete it and connect again"
+
 // Credentials returns the credentials that match and that the caller may list,
 // the newest first, and whether there are more than the filter's limit.
 func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (views []View, more bool, err error) {
@@ -63,6 +67,9 @@ func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (view
 			continue
 		}
 		d, err := b.decide(ctx, &access, VerbList, e)
+		if errors.Is(err, ErrDamaged) {
+			continue // whom its labels would let see it is not known
+		}
 		if err != nil {
 			return nil, false, err
 		}
@@ -75,6 +82,10 @@ func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (view
 		c, err := b.Store.Get(ctx, s.ID)
 		if errors.Is(err, ErrNotFound) {
 			continue // deleted since
+		}
+		if errors.Is(err, ErrDamaged) { // the others are whole
+			c, err = Credential{Summary: s, StatusReason: reasonDamaged}, nil
+			c.Status = StatusDegraded
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("reading credential %q: %w", s.Name, err)

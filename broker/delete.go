@@ -15,10 +15,16 @@ import (
 // says why, where the provider refuses or there is no way to revoke at all.
 func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
 	s, err := b.find(ctx, caller, VerbWrite, ref)
+	if errors.Is(err, ErrDamaged) && b.Tokens.damaged(ID(ref)) && !revoke {
+		s, err = Summary{ID: ID(ref), Name: ref}, nil // to get rid of it
+	}
 	if err != nil {
 		return err
 	}
 	c, err := b.Store.Get(ctx, s.ID)
+	if errors.Is(err, ErrDamaged) && !revoke {
+		c, err = Credential{Summary: s}, nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}

@@ -24,7 +24,10 @@ var (
 	ErrAccessDenied         = errors.New("access denied")
 	ErrReauthorize          = errors.New("reauthorization required")
 	ErrStoreUnavailable     = errors.New("store unavailable")
-	ErrShuttingDown         = errors.New("shutting down")
+	// ErrDamaged says that a record is lost or not what was written, and that the
+	// others are whole.
+	ErrDamaged      = errors.New("damaged")
+	ErrShuttingDown = errors.New("shutting down")
 	// ErrNotConfigured says that a request to a provider could not be made, for
 	// want of a definition, a client or an input.
 	ErrNotConfigured = errors.New("the provider is not set up here")

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -55,6 +56,9 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 	census.Credentials = noneByStatus()
 	for _, e := range b.Tokens.all() {
 		d, err := b.decide(ctx, &access, VerbList, e)
+		if errors.Is(err, ErrDamaged) {
+			continue // whom its labels would let see it is not known
+		}
 		if err != nil {
 			return Census{}, err
 		}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ type Tokens struct {
 	entries    map[ID]*entry            // guarded by mu
 	byName     map[string]map[ID]*entry // guarded by mu
 	byProvider map[string]map[ID]*entry // guarded by mu
+	nameless   map[ID]error             // guarded by mu; whose summaries cannot be read, see LoadDamaged
 }
 
 // An entry never changes, but for its counts; a newer revision replaces it.
@@ -32,6 +34,7 @@ func NewTokens() *Tokens {
 		entries:    map[ID]*entry{},
 		byName:     map[string]map[ID]*entry{},
 		byProvider: map[string]map[ID]*entry{},
+		nameless:   map[ID]error{},
 	}
 }
 
@@ -40,6 +43,16 @@ func (t *Tokens) Load(s Summary) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.replace(nil, &entry{summary: s, usage: new(usage)})
+}
+
+// LoadDamaged takes note of a credential of which nothing but the id can be read.
+// Its name may be any that nobody else bears, so none of those is answered with
+// [ErrNotFound] until it was deleted; err says what is wrong, and wraps
+// [ErrDamaged].
+func (t *Tokens) LoadDamaged(id ID, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nameless[id] = err
 }
 
 // Add takes note of a credential that was just created.
@@ -85,6 +98,7 @@ func (t *Tokens) Delete(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.replace(t.entries[id], nil)
+	delete(t.nameless, id)
 }
 
 // replace swaps old for new in all indexes; either may be nil. t.mu is held.
@@ -118,6 +132,28 @@ func remove(index map[string]map[ID]*entry, key string, id ID) {
 	if len(set) == 0 {
 		delete(index, key)
 	}
+}
+
+// damagedAs returns why a credential cannot be read that has that id or, since
+// nobody knows, may have that name; nil where there is none.
+func (t *Tokens) damagedAs(ref string) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err, ok := t.nameless[ID(ref)]; ok {
+		return fmt.Errorf("credential %q cannot be read, so delete it and make it anew, or restore a backup: %w", ref, err)
+	}
+	for _, err := range t.nameless {
+		return fmt.Errorf("no credential is known as %q, but one that cannot be read may have that name: %w", ref, err)
+	}
+	return nil
+}
+
+// damaged reports whether nothing but the id of a credential can be read.
+func (t *Tokens) damaged(id ID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.nameless[id]
+	return ok
 }
 
 // Get returns the summary of a credential.

@@ -41,6 +41,10 @@ type Sources struct {
 	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
+	// Repairs counts how often the store was damaged and repaired itself.
+	Repairs func() uint64
+	// Damaged counts the records that the store holds and cannot read.
+	Damaged func() int
 	// Outages returns the token endpoints that fail for everybody now.
 	Outages func() []broker.Outage
 	Version string
@@ -92,7 +96,15 @@ func New(s Sources) *Metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	repairs := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "invectd_store_repairs_total",
+		Help: "How often the store was damaged and repaired itself without a loss: the disk is not to be trusted.",
+	}, func() float64 { return float64(s.Repairs()) })
+	damaged := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "invectd_store_damaged_records",
+		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
+	}, func() float64 { return float64(s.Damaged()) })
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, repairs, damaged, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -19,7 +19,7 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Policy: broker.NewPolicy(0),
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
-		Writable: func() bool { return true },
+		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 }, Damaged: func() int { return 3 },
 		Outages: func() []broker.Outage {
 			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
 		},
@@ -72,6 +72,8 @@ func TestMetrics(t *testing.T) {
 		`invectd_circuit_waiting_credentials{provider="unknown"} 3`,
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
+		`invectd_store_repairs_total 2`,
+		`invectd_store_damaged_records 3`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)

@@ -32,6 +32,7 @@ type fixture struct {
 	http      *http.Client
 	path      string
 	log       *lockedBuffer
+	damaged   []string // records of the store
 }
 
 const ownCallback = "http://127.0.0.1:8765/credentials/oauth2/callback"
@@ -55,7 +56,7 @@ func newFixture(t testing.TB) *fixture {
 		ReturnOrigins: []string{"https://front.example"},
 	})
 	f.server = New(Config{
-		Broker: f.broker, Version: "1.2.3", Log: log, Health: f.store.Writable,
+		Broker: f.broker, Version: "1.2.3", Log: log, Health: f.store.Writable, Condition: func() StoreCondition { return StoreCondition{Damaged: f.damaged, Outdated: 5} },
 		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") }),
 		Listeners: func() map[string]string { return map[string]string{"socket": f.path} },
 	})

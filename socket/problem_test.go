@@ -30,6 +30,16 @@ func TestProblems(t *testing.T) {
 			t.Errorf("with one %s: %d %s, want %s", status, got.status, got.body, want)
 		}
 	}
+	f.damaged = []string{`body of credential "id-1"`}
+	for range 10 {
+		f.damaged = append(f.damaged, "another")
+	}
+	got := f.do(t, "GET", "/status", "")
+	for _, want := range []string{`11 records of the store are damaged and not served; all else is: body of credential \"id-1\", another`, ", …", `"damagedRecords":11,"outdatedRecords":5`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("with damaged records: %s, want %s", got.body, want)
+		}
+	}
 }
 
 // TestOutageProblem: an endpoint that fails for everybody is told once, with all

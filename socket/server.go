@@ -41,8 +41,10 @@ type Config struct {
 	Listeners func() map[string]string
 	// Health returns why the store cannot be written now, or nil.
 	Health func(ctx context.Context) error
-	Limits Limits // the zero value is the default
-	Log    *slog.Logger
+	// Condition returns how the store is otherwise.
+	Condition func() StoreCondition
+	Limits    Limits // the zero value is the default
+	Log       *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,13 @@ func (w *watch) note(failed bool, now time.Time) time.Time {
 	return w.since
 }
 
+// A StoreCondition tells how a store is, besides whether it can be written.
+type StoreCondition struct {
+	Damaged  []string // the records that it holds and cannot read, in words
+	Repairs  uint64   // how often it was damaged and repaired itself
+	Outdated int      // records under a data key from before a rotation
+}
+
 // A problem is something that an operator has to look at.
 type problem struct {
 	watch watch
@@ -39,13 +47,19 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, policy, refused, failing problem }
+type problems struct{ store, damaged, policy, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
 		store: problem{
 			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
 			todo: "free space on the disk of the data folder, and read the log",
+		},
+		damaged: problem{
+			what: func(count int) string {
+				return plural(count, "record of the store is", "records of the store are") + " damaged and not served; all else is"
+			},
+			todo: "delete and connect again what is named, or restore a backup; and look after the disk",
 		},
 		policy: problem{
 			what: func(int) string { return "the policy file cannot be used, so the rules before it stay in force" },
@@ -107,20 +121,25 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	condition := s.Condition()
 	out := client.Status{
 		Version:       s.Version,
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Listeners:     s.Listeners(),
-		Store:         client.StoreStatus{Writable: s.Health(r.Context()) == nil},
-		Credentials:   make(map[string]int, len(census.Credentials)),
-		Providers:     census.Providers,
-		Problems:      []client.Problem{},
+		Store: client.StoreStatus{
+			Writable: s.Health(r.Context()) == nil,
+			Repairs:  condition.Repairs, DamagedRecords: len(condition.Damaged), OutdatedRecords: condition.Outdated,
+		},
+		Credentials: make(map[string]int, len(census.Credentials)),
+		Providers:   census.Providers,
+		Problems:    []client.Problem{},
 	}
 	for status, n := range census.Credentials {
 		out.Credentials[string(status)] = n
 	}
 	unwritable, unread := count(!out.Store.Writable), count(s.Broker.Policy.State().Fault != "")
 	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
+	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged)
 	out.Problems = s.problems.policy.look(out.Problems, unread, unread)
 	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
 	var waiting int
@@ -137,6 +156,20 @@ func count(present bool) int {
 		return 1
 	}
 	return 0
+}
+
+// lookDamaged is look for the damaged records, some of which it names.
+func (p *problems) lookDamaged(list []client.Problem, damaged []string) []client.Problem {
+	const shown = 8
+	found := p.damaged.look(list, len(damaged), len(damaged))
+	if len(damaged) > 0 {
+		what := &found[len(found)-1].What
+		*what += ": " + strings.Join(damaged[:min(shown, len(damaged))], ", ")
+		if len(damaged) > shown {
+			*what += ", …"
+		}
+	}
+	return found
 }
 
 // health tells whether all work can be done. It is what /healthz and /readyz

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,13 +15,40 @@ import (
 // being read and written. [Restore] makes a store of it, with the operator's key
 // of that moment. Every record is opened before it is written: a store that is
 // damaged has no backup, and the error is a [*DamagedError] that says where.
+//
+// Until it is whole it lies in the folder, in a file without a name: who takes it
+// slowly holds nothing up that way, and gets nothing where it fails.
 func (db *DB) Backup(ctx context.Context, w io.Writer) error {
+	spool, err := os.CreateTemp(db.dir, "backup")
+	if err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	defer spool.Close()
+	if err := os.Remove(spool.Name()); err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	if err := db.spoolBackup(ctx, spool); err != nil {
+		return err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
+	}
+	if _, err := io.Copy(w, spool); err != nil {
+		return fmt.Errorf("writing the backup: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) spoolBackup(ctx context.Context, w io.Writer) error {
+	db.rotating.Lock() // so that the keyring has the keys of all records
 	v, done, err := db.view(ctx)
 	if err != nil {
+		db.rotating.Unlock()
 		return err
 	}
 	defer done()
 	keyring, err := os.ReadFile(filepath.Join(db.dir, keyringFile))
+	db.rotating.Unlock()
 	if err != nil {
 		return fmt.Errorf("%w: reading the keyring: %w", broker.ErrStoreUnavailable, err)
 	}
@@ -31,11 +57,11 @@ func (db *DB) Backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.verify(); err != nil { // before anything is written
+	if _, err := v.verify(); err != nil {
 		return err
 	}
 	if _, err := w.Write(header); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
 	}
 	out := &backupWriter{archive: sealing, to: w}
 	if err := v.writeTo(ctx, out); err != nil {
@@ -83,7 +109,7 @@ func (b *backupWriter) add(r *record) error {
 
 func (b *backupWriter) flush(kind byte) error {
 	if err := b.write(b.to, b.chunk, kind); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
+		return fmt.Errorf("%w: making the backup: %w", broker.ErrStoreUnavailable, err)
 	}
 	b.chunk = b.chunk[:0]
 	return nil
@@ -114,33 +140,25 @@ func (db *DB) Check(ctx context.Context) (Checked, error) {
 	}
 	defer done()
 	want, err := v.verify()
-	if err != nil {
-		return Checked{}, err
-	}
-	all := &DamagedError{}
-	for _, k := range recordKinds {
-		for r, err := range v.records(k) {
-			if err := context.Cause(ctx); err != nil {
-				return Checked{}, err
-			}
-			if err == nil {
-				err = v.examine(r)
-			}
-			if d, ok := errors.AsType[*DamagedError](err); ok {
-				all.add(d)
-			} else if err != nil {
-				return Checked{}, err
-			}
+	if err == nil {
+		var found *DamagedError
+		if found, _, err = v.findDamage(ctx); err == nil && len(found.Records) > 0 {
+			err = found
 		}
 	}
-	if len(all.Records) > 0 {
-		return Checked{}, all
+	if err != nil {
+		v.damages.note(err)
+		return Checked{}, err
 	}
-	return Checked{Commits: want.commits, Records: want.count}, nil
+	outdated, err := db.outdated(ctx, db.sealer.keys().Active)
+	return Checked{Commits: want.commits, Records: want.count, Outdated: len(outdated)}, err
 }
 
 // Checked is what [DB.Check] found in good order.
 type Checked struct {
 	Commits uint64 // since the store was made
 	Records uint64 // a credential counts as one
+	// Outdated is how many pieces, a credential being two, are sealed under a data
+	// key from before a rotation. The daemon seals them anew as it runs.
+	Outdated int
 }

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -88,7 +90,7 @@ func (db *DB) commitBatch(r *request) {
 // what is on disk and its memory may hold what is not: nothing more is written
 // until it was opened again, and what is read is as it was before.
 func (db *DB) finish(b *batch) error {
-	if b.err != nil || b.bytes == 0 {
+	if b.err != nil || b.bytes == 0 && !b.force {
 		return b.err
 	}
 	if err := db.Writable(context.Background()); err != nil {
@@ -100,9 +102,15 @@ func (db *DB) finish(b *batch) error {
 	if err := b.setRoot(); err != nil {
 		return err
 	}
+	// Before Badger: what only Badger had could be lost with the end of its log.
+	journalErr := db.journal.append(b.root.commits, b.staged)
 	db.gate.Lock()
 	defer db.gate.Unlock()
 	before := db.badger.NewTransaction(false)
+	if journalErr != nil {
+		db.fail(before, journalErr)
+		return db.failure
+	}
 	if err := db.commitTxn(b.txn); err != nil {
 		db.fail(before, fmt.Errorf("a write failed: %w", err))
 		return db.failure
@@ -120,6 +128,8 @@ type batch struct {
 	view
 	root   root    // as it will be
 	bytes  int     // staged so far
+	staged []byte  // the same, as the journal holds it
+	force  bool    // commit the root even if nothing is staged
 	writes []write // staged by the request under way
 	err    error   // set once the batch as a whole has failed
 }
@@ -135,7 +145,7 @@ func (db *DB) newBatch() *batch {
 	if db.failure != nil {
 		return &batch{err: db.failure}
 	}
-	return &batch{view: view{db.sealer, db.badger.NewTransaction(true)}, root: db.root}
+	return &batch{view: view{db.sealer, db.badger.NewTransaction(true), db.damages}, root: db.root}
 }
 
 func (b *batch) discard() {
@@ -180,6 +190,7 @@ func (b *batch) flush() {
 			b.err = fmt.Errorf("%w: staging a write: %w", broker.ErrStoreUnavailable, err)
 		}
 		b.bytes += len(w.key) + len(w.value)
+		b.staged = appendWrite(b.staged, w)
 	}
 }
 
@@ -203,6 +214,28 @@ func (b *batch) remove(old *record) {
 	b.writes = append(b.writes, write{key: b.sealer.key(old.place)})
 }
 
+// removeDamaged stages the removal of what cannot be read at some places, also
+// where it lies under the key of another. What it added to the root cannot be
+// taken from it, so the root accounts anew for all others.
+func (b *batch) removeDamaged(places ...place) {
+	for _, at := range places {
+		b.writes = append(b.writes, write{key: b.sealer.key(at)})
+	}
+	b.root.count, b.root.sum = 0, [sha256.Size]byte{}
+	for _, k := range recordKinds {
+		for r, err := range b.records(k) {
+			switch {
+			case slices.Contains(places, r.place):
+				if err != nil && b.authentic(r) {
+					b.writes = append(b.writes, write{key: r.under})
+				}
+			case err == nil && k != kindBody:
+				b.root.add(b.sealer.mark(r))
+			}
+		}
+	}
+}
+
 // setRoot seals the account of everything into the same transaction.
 func (b *batch) setRoot() error {
 	b.root.commits++
@@ -211,8 +244,10 @@ func (b *batch) setRoot() error {
 	if err != nil {
 		return err
 	}
-	if err := b.txn.Set(b.sealer.key(at), r.encode()); err != nil {
+	w := write{b.sealer.key(at), r.encode()}
+	if err := b.txn.Set(w.key, w.value); err != nil {
 		return fmt.Errorf("%w: staging the root record: %w", broker.ErrStoreUnavailable, err)
 	}
+	b.staged = appendWrite(b.staged, w)
 	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -27,20 +30,55 @@ func (db *DB) Summaries(ctx context.Context) iter.Seq2[broker.Summary, error] {
 			return
 		}
 		defer done()
+		var read []foundSummary
 		for r, err := range v.records(kindSummary) {
-			if ctx.Err() != nil {
-				yield(broker.Summary{}, context.Cause(ctx))
+			if read = append(read, foundSummary{record: r, err: err}); len(read) < summariesTogether {
+				continue
+			}
+			if !v.yieldSummaries(ctx, read, yield) {
 				return
 			}
-			var s broker.Summary
-			if err == nil {
-				s, _, err = v.summary(r)
+			read = read[:0]
+		}
+		v.yieldSummaries(ctx, read, yield)
+	}
+}
+
+// summariesTogether is how many summaries are opened at a time, by all processors:
+// of a hundred thousand that is most of a start.
+const summariesTogether = 1024
+
+type foundSummary struct {
+	record  *record
+	summary broker.Summary
+	err     error
+}
+
+// yieldSummaries opens some records and yields them; false where no more are
+// wanted.
+func (v view) yieldSummaries(ctx context.Context, some []foundSummary, yield func(broker.Summary, error) bool) bool {
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(some, summariesTogether/runtime.GOMAXPROCS(0)+1) {
+		wg.Go(func() {
+			for i := range part {
+				if part[i].err == nil { // else it does not know its own name, and Open found who lacks it
+					part[i].summary, _, part[i].err = v.summary(part[i].record)
+					v.damages.note(part[i].err)
+				}
 			}
-			if !yield(s, err) {
-				return
-			}
+		})
+	}
+	wg.Wait()
+	for _, s := range some {
+		if ctx.Err() != nil {
+			yield(broker.Summary{}, context.Cause(ctx))
+			return false
+		}
+		if !yield(s.summary, s.err) {
+			return false
 		}
 	}
+	return true
 }
 
 // summary opens a summary record and returns the tag of its body too.
@@ -97,6 +135,7 @@ func (db *DB) Get(ctx context.Context, id broker.ID) (broker.Credential, error) 
 	}
 	defer done()
 	s, err := v.credential(id)
+	v.damages.note(err)
 	return s.credential, err
 }
 
@@ -168,16 +207,27 @@ func (b *batch) putCredential(c broker.Credential, old *record) error {
 }
 
 // Delete implements [broker.Store]. It does not need to read what it removes, so
-// a credential whose content is damaged can be got rid of.
+// a credential that is damaged can be got rid of.
 func (db *DB) Delete(ctx context.Context, id broker.ID) error {
-	return db.commit(ctx, func(b *batch) error {
-		old, err := b.record(place{kindSummary, string(id)})
-		if err != nil {
+	summary, body := place{kindSummary, string(id)}, place{kindBody, string(id)}
+	err := db.commit(ctx, func(b *batch) error {
+		old, err := b.record(summary)
+		switch {
+		case errors.Is(err, broker.ErrNotFound) && b.damages.of(body) == nil:
 			return fmt.Errorf("credential %q: %w", id, err)
+		case err != nil && !errors.Is(err, broker.ErrNotFound) && !errors.Is(err, broker.ErrDamaged):
+			return err
+		case err != nil || errors.Is(b.damages.of(body), errOlder): // or the summary is older than what the root accounts for
+			b.removeDamaged(summary, body)
+		default:
+			b.removeCredential(old)
 		}
-		b.removeCredential(old)
 		return nil
 	})
+	if err == nil {
+		db.damages.forget(summary, body)
+	}
+	return err
 }
 
 // removeCredential stages the removal of both halves, of which summary is one.

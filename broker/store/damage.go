@@ -11,8 +11,9 @@ import (
 // A Damage says what is wrong with one record.
 type Damage struct {
 	Kind string // what it holds, "body of credential"
-	ID   string // of the credential, definition or app; a digest for authorizations
+	ID   string // of the credential, definition or app; a digest for authorizations; "" if it cannot be read
 	Err  error
+	at   place
 }
 
 // A DamagedError reports records that were stored and are lost or not what was
@@ -42,17 +43,28 @@ func (e *DamagedError) Error() string {
 	return "the store is damaged: " + strings.Join(parts, "; ")
 }
 
-// Is makes [errors.Is] find [broker.ErrStoreUnavailable].
-func (e *DamagedError) Is(target error) bool { return target == broker.ErrStoreUnavailable }
+// Is makes [errors.Is] find [broker.ErrStoreUnavailable], and [broker.ErrDamaged]
+// where it is about records that are named.
+func (e *DamagedError) Is(target error) bool {
+	return target == broker.ErrStoreUnavailable || target == broker.ErrDamaged && e.contained()
+}
+
+// contained reports whether all that is wrong is with records that are named: the
+// others can be served.
+func (e *DamagedError) contained() bool {
+	return e.Detail == "" && e.Lost == 0 && !slices.ContainsFunc(e.Records, func(d Damage) bool {
+		return !slices.Contains(recordKinds, d.at.kind)
+	})
+}
 
 func damaged(at place, err error) *DamagedError {
-	return &DamagedError{Records: []Damage{{at.kind.String(), at.id, err}}}
+	return &DamagedError{Records: []Damage{{at.kind.String(), at.id, err, at}}}
 }
 
 // add takes over what another names, once.
 func (e *DamagedError) add(other *DamagedError) {
 	for _, d := range other.Records {
-		known := slices.ContainsFunc(e.Records, func(k Damage) bool { return k.Kind == d.Kind && k.ID == d.ID })
+		known := slices.ContainsFunc(e.Records, func(k Damage) bool { return k.at == d.at })
 		if !known {
 			e.Records = append(e.Records, d)
 		}

@@ -31,26 +31,6 @@ func logs(t *testing.T, dir string) []string {
 	return found
 }
 
-// Badger drops what follows a flipped bit in its log, and says nothing.
-func TestDamagedLogIsNoticed(t *testing.T) {
-	dir := crashed(t)
-	for _, path := range logs(t, dir) {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data[2000] ^= 1
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err := Open(testConfig(t, dir))
-	damage(t, err)
-	if !strings.Contains(err.Error(), "commits are lost") {
-		t.Errorf("Open = %v, want it to count the lost commits", err)
-	}
-}
-
 func TestHead(t *testing.T) {
 	dir := filled(t)
 	path := filepath.Join(dir, headFile)

@@ -69,6 +69,7 @@ func (db *DB) runHealer() {
 			pause = min(2*pause, healLater)
 		}
 		db.log.Info("the store is writable again", "after", time.Since(began))
+		db.wakeSweeper()
 	}
 }
 

@@ -170,8 +170,17 @@ func (r *rootKeys) complete() bool {
 	return seen[r.Active]
 }
 
+// standingTerm is the number under which nothing is rotated: its key is derived
+// from the keyring's.
+const standingTerm = 0
+
 // dataKey returns the data encryption key of a term, nil if it is unknown.
 func (r *rootKeys) dataKey(number uint32) []byte {
+	if number == standingTerm {
+		h := hmac.New(sha256.New, r.Keyring)
+		h.Write([]byte("invectd/standing/v1"))
+		return h.Sum(nil)
+	}
 	for _, t := range r.Terms {
 		if t.Number == number {
 			return t.Key

@@ -22,6 +22,7 @@ var (
 	errLost    = errors.New("is lost")
 	errAltered = errors.New("is not what was written")
 	errMoved   = errors.New("is another record, put in its place")
+	errAstray  = errors.New("lies where another record belongs")
 	errOlder   = errors.New("is not the last that was written")
 )
 
@@ -29,15 +30,16 @@ var (
 type kind byte
 
 const (
-	kindRoot          kind = 1 // accounts for all others
-	kindSummary       kind = 2 // of a credential: the tag of its body, then its summary
-	kindAuthorization kind = 3 // in flight
-	kindDefinition    kind = 4 // that came over the API
-	kindApp           kind = 5 // client registered with a provider
-	kindBody          kind = 6 // of a credential: all but its summary
-	kindHead          kind = 7 // the number of the last commit, in a file of its own
-	kindKept          kind = 8 // last good definition of a file, by the definition's id
-	kindRevocation    kind = 9 // that a provider has not confirmed
+	kindRoot          kind = 1  // accounts for all others
+	kindSummary       kind = 2  // of a credential: the tag of its body, then its summary
+	kindAuthorization kind = 3  // in flight
+	kindDefinition    kind = 4  // that came over the API
+	kindApp           kind = 5  // client registered with a provider
+	kindBody          kind = 6  // of a credential: all but its summary
+	kindHead          kind = 7  // the number of the last commit, in a file of its own
+	kindKept          kind = 8  // last good definition of a file, by the definition's id
+	kindRevocation    kind = 9  // that a provider has not confirmed
+	kindJournal       kind = 10 // the writes of one commit, in the journal
 )
 
 // recordKinds are the kinds of records beside the root, in order. The root accounts
@@ -66,6 +68,8 @@ func (k kind) String() string {
 		return "kept definition"
 	case kindRevocation:
 		return "revocation"
+	case kindJournal:
+		return "journal"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }
@@ -86,6 +90,7 @@ type record struct {
 	salt     [saltSize]byte
 	nonce    [nonceSize]byte
 	sealed   []byte // ciphertext and tag
+	under    []byte // Badger's key, where it was found by an iteration
 }
 
 // tag returns the authenticator, which no two records share.

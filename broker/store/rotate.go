@@ -68,7 +68,10 @@ func (db *DB) changeKeyring(ctx context.Context, change func(*keyring, *rootKeys
 	if err := writeKeyring(db.dir, ring); err != nil {
 		return broker.KeyIDs{}, fmt.Errorf("%w: %w", broker.ErrStoreUnavailable, err)
 	}
+	// Those who read the store as it was before a sweep still need former data keys.
+	keys.Terms = append(keys.Terms, slices.DeleteFunc(slices.Clone(db.sealer.keys().Terms), func(t term) bool { return keys.dataKey(t.Number) != nil })...)
 	db.sealer.replace(keys)
+	db.wakeSweeper()
 	ids := broker.KeyIDs{All: slices.Sorted(maps.Keys(ring.Slots)), Active: active}
 	db.log.Info("keyring changed", "keys", ids.All, "active", ids.Active, "term", keys.Active)
 	return ids, nil

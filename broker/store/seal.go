@@ -53,10 +53,27 @@ func newSealer(k *keyring, keys *rootKeys) (*sealer, error) {
 // write leaves no nonce to run out of or to repeat, even where a virtual machine
 // is set back to a snapshot.
 func (s *sealer) seal(at place, revision uint64, plaintext []byte) (record, error) {
-	r := record{term: s.keys().Active, place: at, revision: revision}
+	r := record{term: s.termFor(at.kind), place: at, revision: revision}
 	copy(r.salt[:], random(saltSize))
 	copy(r.nonce[:], random(nonceSize))
-	return s.sealAs(r, plaintext)
+	r, err := s.sealAs(r, plaintext)
+	if err != nil {
+		return record{}, err
+	}
+	if size := headerSize + len(r.place.id) + len(r.sealed); size > maxRecordSize && at.kind != kindJournal {
+		return record{}, fmt.Errorf("a record of %d bytes is larger than the %d that can be stored", size, maxRecordSize)
+	}
+	return r, nil
+}
+
+// termFor returns the term that a new record is sealed under. What lies beside
+// the records, and holds no secret that is not sealed once more, is to be read
+// with the keyring of any backup.
+func (s *sealer) termFor(k kind) uint32 {
+	if k == kindHead || k == kindJournal {
+		return standingTerm
+	}
+	return s.keys().Active
 }
 
 // sealAs seals under the term, salt and nonce that r has already.
@@ -69,9 +86,6 @@ func (s *sealer) sealAs(r record, plaintext []byte) (record, error) {
 		return record{}, err
 	}
 	r.sealed = aead.Seal(nil, r.nonce[:], plaintext, s.boundTo(&r))
-	if size := headerSize + len(r.place.id) + len(r.sealed); size > maxRecordSize {
-		return record{}, fmt.Errorf("a record of %d bytes is larger than the %d that can be stored", size, maxRecordSize)
-	}
 	return r, nil
 }
 

@@ -45,12 +45,12 @@ func TestSickDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Create(t.Context(), brokertest.FullCredential("one")); err != nil {
+	acknowledged, err := db.Create(t.Context(), brokertest.FullCredential("one"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	count := func(c *broker.Credential) error { c.ReadCount++; return nil }
 	hogged := sicken()
-	var acknowledged broker.Credential
 	for writes := 0; err == nil; writes++ {
 		var c broker.Credential
 		if c, err = db.Update(t.Context(), "one", count); err == nil {

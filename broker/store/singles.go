@@ -13,7 +13,11 @@ import (
 
 // replace writes content at a place, over what is there.
 func (db *DB) replace(ctx context.Context, at place, content any) error {
-	return db.commit(ctx, func(b *batch) error { return b.replace(at, content) })
+	err := db.commit(ctx, func(b *batch) error { return b.replace(at, content) })
+	if err == nil {
+		db.damages.forget(at)
+	}
+	return err
 }
 
 // replace stages content at a place, over what is there.
@@ -26,6 +30,9 @@ func (b *batch) replace(at place, content any) error {
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return b.put(at, 1, encoded, nil)
+	case errors.Is(err, broker.ErrDamaged):
+		b.removeDamaged(at)
+		return b.put(at, 1, encoded, nil)
 	case err != nil:
 		return err
 	}
@@ -35,14 +42,22 @@ func (b *batch) replace(at place, content any) error {
 // drop removes the record at a place. As with [DB.Delete], its content need not
 // be readable.
 func (db *DB) drop(ctx context.Context, at place) error {
-	return db.commit(ctx, func(b *batch) error {
+	err := db.commit(ctx, func(b *batch) error {
 		old, err := b.record(at)
-		if err != nil {
+		switch {
+		case errors.Is(err, broker.ErrDamaged):
+			b.removeDamaged(at)
+		case err != nil:
 			return fmt.Errorf("%s: %w", at, err)
+		default:
+			b.remove(old)
 		}
-		b.remove(old)
 		return nil
 	})
+	if err == nil {
+		db.damages.forget(at)
+	}
+	return err
 }
 
 // content decodes what the record at a place holds.
@@ -54,7 +69,8 @@ func content[T any](v view, at place) (value T, err error) {
 	return decode[T](v, r)
 }
 
-// contents decodes all records of a kind, by id. One that is damaged fails all.
+// contents decodes all records of a kind, by id, but those that are damaged, of
+// which [DB.Damaged] tells.
 func contents[T any](ctx context.Context, db *DB, k kind) (map[string]T, error) {
 	v, done, err := db.view(ctx)
 	if err != nil {
@@ -64,11 +80,15 @@ func contents[T any](ctx context.Context, db *DB, k kind) (map[string]T, error) 
 	values := map[string]T{}
 	for r, err := range v.records(k) {
 		if err != nil {
-			return nil, err
+			v.damages.note(damaged(place{kind: k}, err)) // it does not know its own name
+			continue
 		}
-		if values[r.place.id], err = decode[T](v, r); err != nil {
-			return nil, err
+		value, err := decode[T](v, r)
+		if err != nil {
+			v.damages.note(err)
+			continue
 		}
+		values[r.place.id] = value
 	}
 	return values, nil
 }

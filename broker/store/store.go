@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -35,20 +36,24 @@ var errClosed = fmt.Errorf("%w: it is closed", broker.ErrStoreUnavailable)
 
 // A DB is an open store. It implements [broker.Store].
 type DB struct {
-	dir    string
-	key    Key // that it was opened with
-	sealer *sealer
-	lock   *os.File // holds the folder for this process
-	log    *slog.Logger
+	dir     string
+	key     Key // that it was opened with
+	sealer  *sealer
+	damages *damages
+	lock    *os.File // holds the folder for this process
+	log     *slog.Logger
 
 	requests   chan *request // to the committer
 	failing    chan struct{} // to the healer
+	sweeping   chan struct{} // to the sweeper
 	stopping   chan struct{} // closed by Close
 	background sync.WaitGroup
 	closing    func() error
 	commitTxn  func(*badger.Txn) error // (*badger.Txn).Commit, or a test's
 
-	rotating sync.Mutex // held while the keyring changes
+	unswept  atomic.Int64  // see DB.Outdated
+	rotating sync.Mutex    // held while the keyring changes
+	repaired atomic.Uint64 // times that damage was made good, see DB.Repairs
 
 	gate    sync.RWMutex   // held for writing while a commit is under way
 	*opened                // guarded by gate; nil where opening it again failed
@@ -62,8 +67,10 @@ type DB struct {
 type opened struct {
 	badger      *badger.DB
 	head        *head
+	journal     *journal // nil where it may only be read
 	readOnly    bool
-	unallocated int // owned by the committer, see keepAllocated
+	suspect     bool // a table has a damaged block
+	unallocated int  // owned by the committer, see keepAllocated
 }
 
 // Open opens the store in a data directory, or makes one where there is none.
@@ -96,7 +103,12 @@ func Open(config Config) (*DB, error) {
 	}
 	db.background.Go(db.runCommitter)
 	db.background.Go(db.runHealer)
+	db.background.Go(db.runSweeper)
+	db.wakeSweeper()
 	db.wakeHealer()
+	if db.suspect {
+		db.background.Go(db.scrub)
+	}
 	log.Info("store opened", "dir", config.Dir, "commits", db.root.commits, "records", db.root.count)
 	return db, nil
 }
@@ -118,8 +130,8 @@ func openLocked(config Config, lock *os.File, log *slog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		dir: config.Dir, key: config.Key, lock: lock, log: log,
-		requests: make(chan *request), failing: make(chan struct{}, 1), stopping: make(chan struct{}),
-		commitTxn: (*badger.Txn).Commit,
+		requests: make(chan *request), failing: make(chan struct{}, 1), sweeping: make(chan struct{}, 1), stopping: make(chan struct{}),
+		commitTxn: (*badger.Txn).Commit, damages: &damages{log: log, known: map[place]error{}},
 	}
 	db.closing = sync.OnceValue(db.close)
 	if db.sealer, err = newSealer(ring, keys); err != nil {
@@ -143,23 +155,16 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	if err := findRecords(db.dir); err != nil {
 		return nil, root{}, err
 	}
-	if err := checkTables(db.records(), db.sealer.keys(), db.log); err != nil {
+	suspect, err := checkTables(db.records(), db.sealer.keys(), db.log)
+	if err != nil {
 		return nil, root{}, err
 	}
 	head, err := openHead(db.dir, db.sealer)
 	if err != nil {
 		return nil, root{}, err
 	}
-	options := badgerOptions(db.records(), db.sealer.keys(), db.log).WithReadOnly(readOnly)
-	bdb, err := openBadger(options)
-	for err != nil && readOnly && trimLog(db.records(), err) {
-		bdb, err = openBadger(options)
-	}
-	if err != nil {
-		return nil, root{}, errors.Join(err, head.close())
-	}
-	o := &opened{badger: bdb, head: head, readOnly: readOnly}
-	found, err := o.verify(db.sealer)
+	o := &opened{head: head, readOnly: readOnly, suspect: suspect}
+	found, err := db.openWithPast(o)
 	if err == nil && !readOnly {
 		err = preallocate(db.records())
 	}
@@ -169,7 +174,17 @@ func (db *DB) openRecords(readOnly bool) (*opened, root, error) {
 	return o, found, nil
 }
 
-func (o *opened) close() error { return errors.Join(o.badger.Close(), o.head.close()) }
+// close closes what is open of it.
+func (o *opened) close() error {
+	var errs []error
+	if o.badger != nil {
+		errs = append(errs, o.badger.Close())
+	}
+	if o.journal != nil {
+		errs = append(errs, o.journal.close())
+	}
+	return errors.Join(append(errs, o.head.close())...)
+}
 
 func (db *DB) records() string { return filepath.Join(db.dir, recordsFolder) }
 
@@ -198,7 +213,7 @@ func create(config Config, log *slog.Logger) (*keyring, *rootKeys, error) {
 		return nil, nil, err
 	}
 	err = bdb.Update(func(txn *badger.Txn) error {
-		return (&batch{view: view{sealer, txn}}).setRoot()
+		return (&batch{view: view{sealer: sealer, txn: txn}}).setRoot()
 	})
 	if err := errors.Join(err, bdb.Close(), syncFolder(folder)); err != nil {
 		return nil, nil, err
@@ -249,10 +264,10 @@ func openBadger(o badger.Options) (bdb *badger.DB, err error) {
 func (db *DB) Close() error { return db.closing() }
 
 func (db *DB) close() error {
-	db.rotating.Lock() // the folder is nobody's after this
-	defer db.rotating.Unlock()
 	close(db.stopping)
 	db.background.Wait()
+	db.rotating.Lock() // the folder is nobody's after this
+	defer db.rotating.Unlock()
 	trouble := db.Writable(context.Background())
 	db.gate.Lock()
 	db.failure = errClosed

@@ -6,12 +6,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2"
+	"golang.org/x/sync/errgroup"
 )
 
 // checkTables reads every table of Badger before Badger does, and changes
@@ -21,40 +25,49 @@ import (
 // it is compacted.
 //
 // A block that can still be walked is let through: the seals of its records
-// tell which of them are hit, and spare the others.
-func checkTables(folder string, keys *rootKeys, log *slog.Logger) error {
+// tell which of them are hit, and spare the others. It reports whether there is
+// any.
+func checkTables(folder string, keys *rootKeys, log *slog.Logger) (damagedBlocks bool, err error) {
 	tables, registry, err := listTables(folder, keys)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer registry.Close()
 	indexes, err := ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 1 << 10, MaxCost: 16 << 20, BufferItems: 64})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer indexes.Close()
+	var suspects atomic.Int64
+	var checks errgroup.Group
+	checks.SetLimit(runtime.GOMAXPROCS(0))
 	for number, entry := range tables {
 		path := table.NewFilename(number, folder)
 		key, err := registry.DataKey(entry.KeyID)
 		if err != nil {
-			return &DamagedError{Detail: fmt.Sprintf("%s is under a key that %s lacks", path, badger.KeyRegistryFileName)}
+			return false, errors.Join(checks.Wait(), &DamagedError{Detail: fmt.Sprintf("%s is under a key that %s lacks", path, badger.KeyRegistryFileName)})
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return &DamagedError{Detail: fmt.Sprintf("a table cannot be read: %v", err)}
-		}
-		err = checkTable(data, number, &table.Options{
-			ReadOnly: true, ChkMode: options.NoVerification, BlockSize: blockSize,
-			Compression: entry.Compression, DataKey: key, IndexCache: indexes,
+		checks.Go(func() error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return &DamagedError{Detail: fmt.Sprintf("a table cannot be read: %v", err)}
+			}
+			err = checkTable(data, number, &table.Options{
+				ReadOnly: true, ChkMode: options.NoVerification, BlockSize: blockSize,
+				Compression: entry.Compression, DataKey: key, IndexCache: indexes,
+			})
+			switch {
+			case errors.Is(err, errBlock):
+				suspects.Add(1)
+				log.Warn("a table of the store is damaged; its records are checked one by one as they are read", "table", path)
+			case err != nil:
+				return &DamagedError{Detail: path + " " + err.Error()}
+			}
+			return nil
 		})
-		switch {
-		case errors.Is(err, errBlock):
-			log.Warn("a table of the store is damaged; its records are checked one by one as they are read", "table", path)
-		case err != nil:
-			return &DamagedError{Detail: path + " " + err.Error()}
-		}
 	}
-	return nil
+	err = checks.Wait()
+	return suspects.Load() > 0, err
 }
 
 // listTables reads the list of tables and the keys that they are under.
@@ -104,11 +117,19 @@ func checkTable(data []byte, number uint64, o *table.Options) (err error) {
 	}
 	walk := t.NewIterator(table.NOCACHE)
 	defer walk.Close()
+	var before []byte
+	count := uint32(0)
 	for walk.Rewind(); walk.Valid(); walk.Next() {
-		if len(walk.Key()) != keySize+timestampSize && !internalKey(walk.Key()) {
+		key := walk.Key()
+		if len(key) != keySize+timestampSize && !internalKey(key) || count > 0 && y.CompareKeys(before, key) >= 0 {
 			return errAltered
 		}
+		before = append(before[:0], key...)
 		walk.Value()
+		count++
+	}
+	if count != t.KeyCount() { // an entry that vanishes could uncover an older one
+		return errAltered
 	}
 	return errBlock
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -99,7 +100,7 @@ func makeVectors(t testing.TB) (vectors, *sealer, Key) {
 			Salt: hex.EncodeToString(r.salt[:]), Nonce: hex.EncodeToString(r.nonce[:]), Plaintext: hex.EncodeToString(plaintext),
 			Key: hex.EncodeToString(s.key(r.place)), Value: hex.EncodeToString(r.encode()), Mark: hex.EncodeToString(mark[:]),
 		})
-		if r.place.kind != kindBody && r.place.kind != kindRoot {
+		if slices.Contains(recordKinds, r.place.kind) && r.place.kind != kindBody {
 			account.add(mark)
 		}
 		return r
@@ -110,6 +111,9 @@ func makeVectors(t testing.TB) (vectors, *sealer, Key) {
 	sealed(record{term: 1, place: place{kindApp, "google"}, revision: 1}, []byte(`{"client":{"id":"c"},"inputs":null}`))
 	sealed(record{term: 1, place: authorizationAt("state"), revision: 1}, nil)
 	sealed(record{term: 2, place: place{kind: kindRoot}, revision: 4}, account.encode())
+	sealed(record{term: standingTerm, place: place{kind: kindHead}, revision: 4}, nil)
+	writes := appendWrite(nil, write{s.key(bodyAt("id")), body.encode()})
+	sealed(record{term: standingTerm, place: place{kind: kindJournal}, revision: 5}, appendWrite(writes, write{key: s.key(place{kindApp, "google"})}))
 	v.Root = hex.EncodeToString(account.encode())
 	return v, s, kek
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,22 +9,23 @@ import (
 )
 
 // verify compares what is there with what the root record accounts for, and
-// returns that account.
-func (o *opened) verify(s *sealer) (root, error) {
+// returns that account; also with an error that is [broker.ErrDamaged].
+func (o *opened) verify(s *sealer, known *damages) (root, error) {
 	txn := o.badger.NewTransaction(false)
 	defer txn.Discard()
-	want, err := view{s, txn}.verify()
-	if err != nil {
+	known.reset()
+	want, err := view{s, txn, known}.verify()
+	if err != nil && !errors.Is(err, broker.ErrDamaged) {
 		return root{}, err
 	}
-	commits, err := o.head.read()
-	if err != nil {
-		return root{}, err
-	}
-	if commits > want.commits {
+	commits, headErr := o.head.read()
+	switch {
+	case headErr != nil:
+		return root{}, headErr
+	case commits > want.commits:
 		return root{}, &DamagedError{Detail: fmt.Sprintf("the last %d commits are lost, since the end of Badger's log is", commits-want.commits)}
 	}
-	return want, nil
+	return want, err
 }
 
 // verify looks at envelopes only: a record whose content was altered is found
@@ -44,7 +46,7 @@ func (v view) verify() (root, error) {
 	if intact && found.count == want.count && found.sum == want.sum {
 		return want, nil
 	}
-	return root{}, v.diagnose(want, found)
+	return want, v.diagnose(want, found)
 }
 
 // account adds up the records that the root accounts for, and reports whether
@@ -66,30 +68,12 @@ func (v view) account() (found root, intact bool) {
 	return found, intact
 }
 
-// diagnose names what is wrong with a store that does not add up: the surviving
-// half of a credential names the other.
+// diagnose names what is wrong with a store that does not add up. Where the
+// records that are named make up for all that is missing, the damage is contained
+// in them.
 func (v view) diagnose(want, found root) *DamagedError {
-	damage := &DamagedError{}
-	named := 0 // of the records that the root accounts for
-	for _, k := range recordKinds {
-		for r, err := range v.records(k) {
-			if err != nil && k == kindSummary {
-				continue // what it says of itself is not to be trusted; its body tells
-			}
-			if err == nil {
-				err = v.examine(r)
-			}
-			d, ok := errors.AsType[*DamagedError](err)
-			if !ok {
-				continue
-			}
-			damage.Records = append(damage.Records, d.Records...)
-			if d.Records[0].Kind != kindBody.String() {
-				named++
-			}
-		}
-	}
-	damage.Lost = max(0, int(want.count)-int(found.count)-named)
+	damage, missing, _ := v.findDamage(context.Background())
+	damage.Lost = max(0, int(want.count)-int(found.count)-missing)
 	switch {
 	case found.count > want.count:
 		damage.Detail = "it holds records that were removed, or never written by it"
@@ -97,6 +81,54 @@ func (v view) diagnose(want, found root) *DamagedError {
 		damage.Detail = "a record was put back to an earlier state, or lies where it does not belong"
 	}
 	return damage
+}
+
+// findDamage reads every record in full, and returns what is wrong with each and
+// how many of those that the root accounts for are missing: the surviving half of
+// a credential names the other. Its error is that of ctx.
+func (v view) findDamage(ctx context.Context) (damage *DamagedError, missing int, err error) {
+	damage = &DamagedError{}
+	present, astray := map[place]uint64{}, map[place]uint64{} // revisions of what lies where it belongs, and elsewhere
+	for _, k := range recordKinds {
+		for r, err := range v.records(k) {
+			if ctx.Err() != nil {
+				return nil, 0, context.Cause(ctx)
+			}
+			switch {
+			case err == nil:
+				present[r.place] = r.revision
+				err = v.examine(r)
+			case v.authentic(r):
+				astray[r.place] = r.revision
+				continue
+			case k == kindSummary || k == kindBody:
+				continue // what it says of itself is not to be trusted; its other half tells
+			default:
+				missing++
+				err = damaged(place{kind: k}, errAltered)
+			}
+			if d, ok := errors.AsType[*DamagedError](err); ok {
+				damage.add(d)
+			}
+		}
+	}
+	for at, revision := range astray {
+		if revision > present[at] { // else it is a copy
+			damage.add(damaged(at, errAstray))
+		}
+	}
+	for _, d := range damage.Records {
+		if _, ok := present[d.at]; !ok && d.at.kind != kindBody && d.at.id != "" {
+			missing++
+		}
+	}
+	return damage, missing, nil
+}
+
+// authentic reports whether a record is as it was written, wherever it lies.
+func (v view) authentic(r *record) bool {
+	_, err := v.sealer.open(r)
+	return err == nil
 }
 
 // examine reads one record in full. Of a body it looks at the summary, which was

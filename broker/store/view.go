@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -14,8 +15,9 @@ import (
 // A view reads the records as they were when its transaction began; in a batch,
 // as the requests before have left them.
 type view struct {
-	sealer *sealer
-	txn    *badger.Txn
+	sealer  *sealer
+	txn     *badger.Txn
+	damages *damages
 }
 
 // view returns one of what was acknowledged, which has to be given back with the
@@ -33,30 +35,54 @@ func (db *DB) view(ctx context.Context) (view, func(), error) {
 	}
 	db.readers.Add(1)
 	if db.last != nil {
-		return view{db.sealer, db.last}, db.readers.Done, nil
+		return view{db.sealer, db.last, db.damages}, db.readers.Done, nil
 	}
 	txn := db.badger.NewTransaction(false)
-	return view{db.sealer, txn}, func() { txn.Discard(); db.readers.Done() }, nil
+	return view{db.sealer, txn, db.damages}, func() { txn.Discard(); db.readers.Done() }, nil
 }
 
 // record returns the envelope at a place without opening it. The error is or
 // wraps [broker.ErrNotFound], a [*DamagedError] or [broker.ErrStoreUnavailable].
 func (v view) record(at place) (*record, error) {
-	item, err := v.txn.Get(v.sealer.key(at))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if err := v.damages.of(at); err != nil {
+		return nil, damaged(at, err)
+	}
+	var r record
+	var getErr error
+	err := guarded(func() (err error) {
+		var item *badger.Item
+		if item, getErr = v.txn.Get(v.sealer.key(at)); getErr == nil {
+			r, err = itemRecord(item)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(getErr, badger.ErrKeyNotFound):
 		return nil, broker.ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w: %w", at, broker.ErrStoreUnavailable, err)
-	}
-	r, err := itemRecord(item)
-	if err == nil && r.place != at {
+	case getErr != nil:
+		return nil, fmt.Errorf("reading %s: %w: %w", at, broker.ErrStoreUnavailable, getErr)
+	case err == nil && r.place != at:
 		err = errMoved
 	}
 	if err != nil {
-		return nil, damaged(at, err)
+		err = damaged(at, err)
+		v.damages.note(err)
+		return nil, err
 	}
 	return &r, nil
+}
+
+// guarded calls read, which reads what Badger has mapped: a page that the disk
+// does not give, or a length that leads out of the file, is an error and not the
+// end of the process.
+func guarded(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil { // what it panics with may quote the file
+			err = errAltered
+		}
+	}()
+	return read()
 }
 
 // get returns the envelope at a place and what it holds; errors as of record.
@@ -67,7 +93,9 @@ func (v view) get(at place) (*record, []byte, error) {
 	}
 	plaintext, err := v.sealer.open(r)
 	if err != nil {
-		return nil, nil, damaged(at, err)
+		err = damaged(at, err)
+		v.damages.note(err)
+		return nil, nil, err
 	}
 	return r, plaintext, nil
 }
@@ -81,15 +109,27 @@ func (v view) records(k kind) iter.Seq2[*record, error] {
 		options.PrefetchValues = false // they lie beside the keys
 		it := v.txn.NewIterator(options)
 		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			r, err := itemRecord(it.Item())
-			if err == nil && (r.place.kind != k || string(v.sealer.key(r.place)) != string(it.Item().Key())) {
+		for move := it.Rewind; ; move = it.Next {
+			var r record
+			var key []byte
+			err := guarded(func() (err error) {
+				if move(); it.Valid() {
+					key = it.Item().KeyCopy(nil)
+					r, err = itemRecord(it.Item())
+				}
+				return err
+			})
+			if key == nil && err == nil {
+				return
+			}
+			r.under = key
+			if err == nil && (r.place.kind != k || string(v.sealer.key(r.place)) != string(key)) {
 				err = errMoved
 			}
 			if err != nil {
 				err = damaged(place{k, r.place.id}, err)
 			}
-			if !yield(&r, err) {
+			if !yield(&r, err) || key == nil { // where it cannot go on it ends
 				return
 			}
 		}

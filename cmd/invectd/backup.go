@@ -78,7 +78,10 @@ func newRestoreCommand(p program) *cobra.Command {
 		Short: "Make a store of a backup, while the daemon is stopped",
 		Long: `Make a store of a backup, while the daemon is stopped. All of the backup is
 verified before anything is written. The folder has to be empty; where the file
-"head" of the lost store is left in it, it tells how old the backup is. The
+"head" of the lost store is left in it, it tells how old the backup is: an older
+one is restored with a warning, since nothing gets lost by that, and the lost
+store is where you moved it. A refresh token that was replaced since may be
+refused once the daemon uses it, and a person has to connect again. The
 encryption key is that of the moment of the backup, given as to "invectd serve".`,
 		Example: `  invectd restore /var/backups/invectd-2026-11-25 --data-dir /var/lib/invectd`,
 		Args:    cobra.ExactArgs(1),

@@ -47,6 +47,12 @@ is needed. "invectd policy test --file" explains what its rules decide.`,
 		if err != nil {
 			return err
 		}
+		if db.Repairs() > 0 {
+			fmt.Fprintf(p.stderr, "the store in %s was damaged and has been repaired from its journal: look after the disk, and back up\n", *dataDir)
+		}
+		if found.Outdated > 0 {
+			fmt.Fprintf(p.stderr, "%d pieces of it are sealed under a data key from before a key rotation; the daemon seals them anew as it runs\n", found.Outdated)
+		}
 		_, err = fmt.Fprintf(p.stdout, "the store in %s is whole: %d records after %d commits\n", *dataDir, found.Records, found.Commits)
 		return err
 	}
@@ -86,8 +92,15 @@ func warnings(p program) *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// mendSteps tell what to do about a damaged store.
-func mendSteps() []string {
+// mendSteps tell what to do about a damaged store, where the damage is contained
+// in the records that are named and where it is not.
+func mendSteps(contained bool) []string {
+	if contained {
+		return []string{
+			"all other records are whole and served: start the daemon, delete what is named and connect it again (invectd status names it, too)",
+			"or put the last backup in its place, as invectd restore --help says",
+		}
+	}
 	return []string{
 		"stop the daemon, and keep a copy of the folder as it is",
 		"put the last backup in its place: move all but the file \"head\" out of the folder, then invectd restore FILE --data-dir DIR",

@@ -31,12 +31,16 @@ type listeners map[string]string
 // are refused, requests and refreshes in flight end and are stored, the store is
 // closed last. ready is called once everything answers.
 func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func(context.Context, listeners)) (err error) {
+	policy, err := startPolicy(c.Policy, log)
+	if err != nil {
+		return err
+	}
 	db, err := store.Open(store.Config{Dir: c.DataDir, Key: c.Key, Log: log})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.DataDir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	d, err := build(ctx, c, db, log)
+	d, err := build(ctx, c, db, policy, log)
 	if err != nil {
 		return err
 	}
@@ -54,7 +58,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
 	})
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
-	g.Go(func() error { return d.policy.run(ctx) })
+	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.runner != nil {
 		g.Go(func() error { return d.server.Serve(ctx, open.runner, d.server.RunnerHandler()) })
@@ -80,21 +84,28 @@ type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
 	registry    *plugins.Registry
-	policy      policySource
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
 }
 
 // build makes everything on top of the store, bottom up, and starts nothing.
-func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*runningDaemon, error) {
+func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySource, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
 	tokens := broker.NewTokens()
 	for s, err := range db.Summaries(ctx) {
+		if errors.Is(err, broker.ErrDamaged) {
+			continue // whose it is is told below
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the credentials: %w", err)
 		}
 		tokens.Load(s)
+	}
+	for _, damage := range db.Damaged() {
+		if _, known := tokens.Get(broker.ID(damage.ID)); damage.OfCredential() && !known {
+			tokens.LoadDamaged(broker.ID(damage.ID), damage.Cause())
+		}
 	}
 	inUse := func(provider string) bool {
 		return len(tokens.Provider(provider)) > 0 || d.broker != nil && d.broker.RevocationsUse(provider)
@@ -108,13 +119,11 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		_, err := registry.Definition(provider)
 		return err == nil
 	}
-	d.policy, err = startPolicy(c.Policy, log)
-	if err != nil {
-		return nil, err
-	}
 	meters := metrics.New(metrics.Sources{
-		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
+		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
+		Repairs:  db.Repairs,
+		Damaged:  func() int { return len(db.Damaged()) },
 		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
@@ -128,7 +137,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	}
 	d.broker = broker.New(broker.Parts{
 		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
-		Auditor: logAuditor{log}, Policy: d.policy.policy, Log: log,
+		Auditor: logAuditor{log}, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
@@ -138,6 +147,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
+		Condition: func() socket.StoreCondition { return conditionOf(db) },
 		Limits:    c.Limits,
 	})
 	if err := d.broker.LoadRevocations(ctx); err != nil {
@@ -151,6 +161,14 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		d.credentials++
 	}
 	return d, nil
+}
+
+func conditionOf(db *store.DB) socket.StoreCondition {
+	c := socket.StoreCondition{Repairs: db.Repairs(), Outdated: db.Outdated()}
+	for _, damage := range db.Damaged() {
+		c.Damaged = append(c.Damaged, fmt.Sprintf("%s %q", damage.Kind, damage.ID))
+	}
+	return c
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
@@ -195,11 +213,19 @@ func listen(c daemonConfig) (o openListeners, err error) {
 			o.close()
 		}
 	}()
-	if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
+	if o.socket, o.runner, err = activated(); err != nil {
 		return o, err
 	}
-	if o.runner, err = c.Runner.listen(); err != nil {
-		return o, err
+	// The runners' one first: others have to pass through the folder that it makes.
+	if o.runner == nil {
+		if o.runner, err = c.Runner.listen(); err != nil {
+			return o, err
+		}
+	}
+	if o.socket == nil {
+		if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
+			return o, err
+		}
 	}
 	if o.metrics, err = listenTCP("--metrics", c.MetricsAddr); err != nil {
 		return o, err

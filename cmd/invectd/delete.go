@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,10 @@ first, or as soon as it can be reached. Where it refuses that, nothing is delete
 	cmd.RunE = d.with(func(cmd *cobra.Command, args []string, c *client.Client) error {
 		if !*yes {
 			credential, err := c.Credential(cmd.Context(), args[0])
+			if e, ok := errors.AsType[*client.Error](err); ok && e.Code == "store_unavailable" {
+				// One that is damaged can be got rid of, and by no other way.
+				credential, err = client.Credential{ID: args[0], Name: args[0] + ", which cannot be read"}, nil
+			}
 			if err != nil {
 				return err
 			}

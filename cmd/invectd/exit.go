@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/broker/store"
 	"github.com/invectd/invectd/socket/client"
 )
@@ -81,7 +82,7 @@ func nextSteps(command string, err error) []string {
 		return []string{"see: " + command + " --help"}
 	}
 	if _, ok := errors.AsType[*store.DamagedError](err); ok {
-		return mendSteps()
+		return mendSteps(errors.Is(err, broker.ErrDamaged))
 	}
 	e, ok := errors.AsType[*client.Error](err)
 	if !ok {

@@ -93,7 +93,7 @@ func printStatus(p program, s client.Status, now time.Time) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 		t.field(name, s.Listeners[name])
 	}
-	t.field("store", map[bool]string{true: "writable", false: "NOT WRITABLE"}[s.Store.Writable])
+	t.field("store", conditionText(s.Store))
 	t.field("credentials", countsOf(s.Credentials))
 	t.field("providers", strconv.Itoa(s.Providers))
 	for _, problem := range s.Problems {
@@ -101,6 +101,19 @@ func printStatus(p program, s client.Status, now time.Time) error {
 		t.row("", "to do: "+problem.Todo)
 	}
 	return t.print()
+}
+
+// conditionText tells how the store is: "writable, 120 records to be sealed under
+// the new data key".
+func conditionText(s client.StoreStatus) string {
+	parts := []string{map[bool]string{true: "writable", false: "NOT WRITABLE"}[s.Writable]}
+	if s.Repairs > 0 {
+		parts = append(parts, "was damaged and has repaired itself: look after the disk, and back up")
+	}
+	if s.OutdatedRecords > 0 {
+		parts = append(parts, fmt.Sprintf("%d records to be sealed under the new data key", s.OutdatedRecords))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // countsOf tells the credentials by status: "3 active, 1 reauth_required".

@@ -174,7 +174,10 @@ type Status struct {
 
 // A StoreStatus tells how the store is.
 type StoreStatus struct {
-	Writable bool `json:"writable"`
+	Writable        bool   `json:"writable"`
+	Repairs         uint64 `json:"repairs"`         // since the start
+	DamagedRecords  int    `json:"damagedRecords"`  // a problem names them
+	OutdatedRecords int    `json:"outdatedRecords"` // under a data key from before a rotation
 }
 
 // A Problem is something that the operator should see to.

@@ -72,7 +72,7 @@ func follow(t *testing.T, file string) (*broker.Policy, *journal, chan<- os.Sign
 			t.Errorf("Run = %v", err)
 		}
 	})
-	log.await(t, "in force")
+	log.await(t, "the policy is in force")
 	return policy, log, reload
 }
 
@@ -88,7 +88,7 @@ func TestWatch(t *testing.T) {
 
 	// It is written in place.
 	write(t, file, ruleText("two"))
-	log.await(t, "in force")
+	log.await(t, "the policy is in force")
 	if got := nameOf(policy); got != "two" {
 		t.Errorf("the rule in force = %s, want two", got)
 	}
@@ -105,7 +105,7 @@ func TestWatch(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "new"), file); err != nil {
 		t.Fatal(err)
 	}
-	log.await(t, "in force")
+	log.await(t, "the policy is in force")
 	if got := policy.State(); got.Rules[0].Name != "two" || got.Fault != "" {
 		t.Errorf("mended = %s with the fault %q, want two without", got.Rules[0].Name, got.Fault)
 	}
@@ -119,7 +119,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("without a file the rule in force = %s, want two", got)
 	}
 	write(t, file, ruleText("three"))
-	log.await(t, "in force")
+	log.await(t, "the policy is in force")
 
 	// Others may write it from now on.
 	if err := os.Chmod(file, 0o666); err != nil {
@@ -159,7 +159,7 @@ func TestWatchConfigMap(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(dir, "..2026_"+string(rune('1'+i)))); err != nil {
 			t.Fatal(err)
 		}
-		log.await(t, "in force")
+		log.await(t, "the policy is in force")
 		if got := nameOf(policy); got != name {
 			t.Errorf("the rule in force = %s, want %s", got, name)
 		}
