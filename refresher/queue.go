@@ -17,6 +17,7 @@ type entry struct {
 	due      time.Time // when the schedule refreshes it; zero if never
 	// notBefore keeps the schedule, and nobody else, from it until then.
 	notBefore time.Time
+	flown     time.Time // when the schedule's last flight began
 	// held says that it waits for the circuit of its endpoint, and for the token
 	// after heldGeneration.
 	held           bool

@@ -259,6 +259,9 @@ func (r *Refresher) plan(id broker.ID) {
 	case !due.IsZero():
 		due = later(due, e.failure.retryAt)
 	}
+	if again := e.flown.Add(minAge); !due.IsZero() && !e.flown.After(now) {
+		due = later(due, again) // whatever happened, the schedule does not spin
+	}
 	r.queue.set(e, due, now)
 	r.look()
 }

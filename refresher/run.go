@@ -114,6 +114,7 @@ func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.R
 		r.plan(e.id)
 		return nil
 	}
+	e.flown = now
 	landed, err := r.board(ctx, &flight{Refresher: r, id: e.id, need: broker.Need{After: s.Generation}})
 	if err != nil {
 		return nil // stopping

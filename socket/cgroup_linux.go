@@ -63,10 +63,10 @@ func parseCgroup(text string) (path string, unified bool) {
 	old := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if found, ok := strings.CutPrefix(line, "0::"); ok {
+		if found, ok := strings.CutPrefix(line, "0::"); ok && strings.HasPrefix(found, "/") {
 			path = found
 		}
-		if _, found, ok := strings.Cut(line, ":name=systemd:"); ok {
+		if _, found, ok := strings.Cut(line, ":name=systemd:"); ok && strings.HasPrefix(found, "/") {
 			old = found
 		}
 	}
