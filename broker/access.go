@@ -28,7 +28,6 @@ const (
 	ruleSelf       = "self"
 	ruleDefault    = "default"
 	ruleUnattested = "unattested"
-	ruleGain       = "no gain by a change"
 	ruleGrant      = "grant " // and its name
 )
 

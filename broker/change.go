@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -25,26 +24,27 @@ type CredentialPatch struct {
 }
 
 // UpdateCredential changes a credential.
-func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (View, error) {
+func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (_ View, err error) {
 	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return View{}, err
 	}
-	var move Decision
+	change, err := b.begin(s.entry)
+	if err != nil {
+		return View{}, err
+	}
+	defer change.end(&err)
 	view, err := b.update(ctx, s.ID, func(c *Credential) (err error) {
 		before := c.subject()
 		if err := p.apply(c, time.Now().UTC()); err != nil {
 			return err
 		}
-		move, err = b.decideMove(caller, before, c.subject())
-		return err
+		return b.decideMove(caller, before, c.subject())
 	})
-	if errors.Is(err, ErrForbidden) {
-		_ = b.record(caller, VerbWrite, s.ID, ref, move)
-	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
 	}
+	change.made(&view.Credential)
 	return view, nil
 }
 

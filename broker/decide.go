@@ -5,17 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
-// authorize decides on a request that names no credential, and writes the
-// decision down.
-func (b *Broker) authorize(caller Caller, verb Verb, target string) error {
-	d := b.Policy.Decide(caller, verb, nil)
-	if err := b.record(caller, verb, "", target, d); err != nil || d.Allowed {
-		return err
+// authorize decides on a request that names no credential. It returns what the
+// audit has to know of it.
+func (b *Broker) authorize(caller Caller, verb Verb, target string) (AuditEntry, error) {
+	return b.settleOn(b.Policy.Decide(caller, verb, nil), AuditEntry{Caller: caller, Verb: verb, Target: target})
+}
+
+// settleOn writes a denial down.
+func (b *Broker) settleOn(d Decision, e AuditEntry) (AuditEntry, error) {
+	e.Rule = d.Rule
+	if d.Allowed {
+		return e, nil
 	}
-	return forbidden(caller, verb)
+	b.Auditor.Denied(e)
+	return e, forbidden(e.Caller, e.Verb)
 }
 
 // gate refuses a caller whom no rule gives verb for anything. What it lets
@@ -24,66 +29,56 @@ func (b *Broker) gate(caller Caller, verb Verb, target string) error {
 	if b.Policy.Decide(caller, verb, nil).Allowed {
 		return nil
 	}
-	return b.authorize(caller, verb, target)
+	_, err := b.authorize(caller, verb, target)
+	return err
 }
 
 // authorizeNew decides on a credential that is yet to be made.
-func (b *Broker) authorizeNew(caller Caller, verb Verb, on Subject) error {
-	d := b.Policy.Decide(caller, verb, &on)
-	if err := b.record(caller, verb, on.ID, on.Name, d); err != nil || d.Allowed {
-		return err
-	}
-	return forbidden(caller, verb)
+func (b *Broker) authorizeNew(caller Caller, verb Verb, on Subject) (AuditEntry, error) {
+	return b.settleOn(b.Policy.Decide(caller, verb, &on), AuditEntry{Caller: caller, Verb: verb, CredentialID: on.ID, Target: on.Name})
 }
 
 // decideMove decides on a change of what rules look at. The caller has to be
 // allowed to write the credential as it is and as it will be, and must not come
 // to hold a verb on it by the change that it did not hold before.
-func (b *Broker) decideMove(caller Caller, from, to Subject) (Decision, error) {
+func (b *Broker) decideMove(caller Caller, from, to Subject) error {
 	access := b.Policy.For(caller)
 	before, after := access.Decide(VerbWrite, &from), access.Decide(VerbWrite, &to)
 	switch gained := after.Held &^ before.Held; {
 	case !before.Allowed:
-		return before, forbidden(caller, VerbWrite)
+		return forbidden(caller, VerbWrite)
 	case !after.Allowed:
-		return after, fmt.Errorf("the change would take it out of the reach of %s: %w", caller, ErrForbidden)
+		return fmt.Errorf("the change would take it out of the reach of %s: %w", caller, ErrForbidden)
 	case gained != 0:
-		return Decision{Rule: ruleGain}, fmt.Errorf("by the change %s would come to hold %s: %w", caller, strings.Join(gained.Names(), ", "), ErrForbidden)
+		return fmt.Errorf("by the change %s would come to hold %s: %w", caller, strings.Join(gained.Names(), ", "), ErrForbidden)
 	}
-	return after, nil
+	return nil
 }
 
 func forbidden(caller Caller, verb Verb) error {
 	return fmt.Errorf("%s may not %s here: %w", caller, verb, ErrForbidden)
 }
 
-// record writes a decision down. The error says that a change cannot be audited,
-// and so must not be made.
-func (b *Broker) record(caller Caller, verb Verb, id ID, target string, d Decision) error {
-	err := b.Auditor.Record(AuditEntry{
-		At: time.Now(), Caller: caller, Verb: verb, CredentialID: id, Target: target,
-		Allowed: d.Allowed, Rule: d.Rule, Changes: verb.changes(),
-	})
-	if err != nil && d.Allowed && verb.changes() {
-		return fmt.Errorf("the change cannot be audited, so it is not made: %w", ErrStoreUnavailable)
-	}
-	return nil
+// A found credential is one that the caller may do something with.
+type found struct {
+	Summary
+	entry AuditEntry // of what it was found for
 }
 
 // find looks a credential up for a caller who wants to do verb with it: by its
 // id, else by its name among those that the caller may do something with. All
 // others do not exist for it, and what it hears of them is the same as of those
 // that do not exist at all.
-func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (Summary, error) {
+func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (found, error) {
 	access := b.Policy.For(caller)
 	hidden := ID("")
 	if e, ok := b.Tokens.get(ID(ref)); ok {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
-			return Summary{}, err
+			return found{}, err
 		}
 		if d.Visible() {
-			return b.settle(caller, verb, ref, e, d)
+			return b.settle(caller, verb, e, d)
 		}
 		hidden = e.summary.ID
 	}
@@ -92,7 +87,7 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 	for _, e := range b.Tokens.named(ref) {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
-			return Summary{}, err
+			return found{}, err
 		}
 		if d.Visible() {
 			seen, last = append(seen, e), d
@@ -102,32 +97,31 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 	}
 	switch len(seen) {
 	case 0:
-		return Summary{}, b.unseen(caller, &access, verb, ref, hidden)
+		return found{}, b.unseen(caller, &access, verb, ref, hidden)
 	case 1:
-		return b.settle(caller, verb, ref, seen[0], last)
+		return b.settle(caller, verb, seen[0], last)
 	}
-	return Summary{}, fmt.Errorf("%d credentials are named %q, use the id: %w", len(seen), ref, ErrAmbiguousName)
+	return found{}, fmt.Errorf("%d credentials are named %q, use the id: %w", len(seen), ref, ErrAmbiguousName)
 }
 
-// settle writes down what was decided on a credential that the caller sees.
-func (b *Broker) settle(caller Caller, verb Verb, ref string, e *entry, d Decision) (Summary, error) {
-	if err := b.record(caller, verb, e.summary.ID, ref, d); err != nil {
-		return Summary{}, err
-	}
+// settle writes a denial down of a credential that the caller sees.
+func (b *Broker) settle(caller Caller, verb Verb, e *entry, d Decision) (found, error) {
+	s := &e.summary
+	entry := AuditEntry{Caller: caller, Verb: verb, CredentialID: s.ID, Target: s.Name, Rule: d.Rule}
 	if !d.Allowed {
-		return Summary{}, fmt.Errorf("%s may not %s credential %q: %w", caller, verb, ref, ErrForbidden)
+		b.Auditor.Denied(entry)
+		return found{}, fmt.Errorf("%s may not %s credential %q: %w", caller, verb, s.Name, ErrForbidden)
 	}
-	return e.summary, nil
+	return found{e.summary, entry}, nil
 }
 
 // unseen writes down that a caller asked for what it may not see, or for what
-// does not exist and would be out of its reach if it did.
+// does not exist and would be out of its reach if it did. The latter is not
+// named: somebody may have taken a token for a name.
 func (b *Broker) unseen(caller Caller, access *Access, verb Verb, ref string, hidden ID) error {
 	d := access.Decide(verb, new(Subject))
 	if hidden != "" || !d.Allowed {
-		d.Allowed = false
-		// That a denial cannot be written down changes nothing about it.
-		_ = b.record(caller, verb, hidden, ref, d)
+		b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, CredentialID: hidden, Rule: d.Rule})
 	}
 	return fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 }

@@ -10,7 +10,7 @@ import (
 
 // DeleteCredential removes a credential; with revoke, only after the provider
 // has revoked its tokens.
-func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
+func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) (err error) {
 	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return err
@@ -19,6 +19,11 @@ func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string
 	if err != nil {
 		return fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
+	change, err := b.begin(s.entry)
+	if err != nil {
+		return err
+	}
+	defer change.end(&err)
 	if revoke {
 		if err := b.revoke(ctx, &c); err != nil {
 			return fmt.Errorf("credential %q was not deleted, since its tokens could not be revoked: %w", s.Name, err)

@@ -38,7 +38,9 @@ type Sources struct {
 	Known func(provider string) bool
 	// Writable reports whether the store can be written now.
 	Writable func() bool
-	Version  string
+	// Audit tells how the audit log is.
+	Audit   func() AuditState
+	Version string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -73,13 +75,8 @@ func New(s Sources) *Metrics {
 	writable := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "invectd_store_writable",
 		Help: "1 if the store can be written, else 0: nothing is renewed then.",
-	}, func() float64 {
-		if s.Writable() {
-			return 1
-		}
-		return 0
-	})
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, &stock{tokens: s.Tokens, label: m.label},
+	}, func() float64 { return yes(s.Writable()) })
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

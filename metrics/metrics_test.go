@@ -19,6 +19,9 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true },
+		Audit: func() metrics.AuditState {
+			return metrics.AuditState{Writable: true, Missed: 3, Line: 1207, Mark: 1 << 47}
+		},
 	})
 }
 
@@ -60,6 +63,11 @@ func TestMetrics(t *testing.T) {
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
+		`invectd_audit_writable 1`,
+		`invectd_audit_altered 0`,
+		`invectd_audit_missed_lines_total 3`,
+		`invectd_audit_last_line 1207`,
+		`invectd_audit_last_mac 1.40737488355328e+14`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)

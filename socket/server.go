@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/socket/client"
 )
 
 const (
@@ -43,7 +44,9 @@ type Config struct {
 	Listeners func() map[string]string
 	// Health returns why the store cannot be written now, or nil.
 	Health func(ctx context.Context) error
-	Log    *slog.Logger
+	// Audit tells how the audit log is.
+	Audit func() client.AuditStatus
+	Log   *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops

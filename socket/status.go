@@ -38,13 +38,23 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, refused, failing problem }
+type problems struct{ store, unaudited, altered, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
 		store: problem{
 			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
 			todo: "free space on the disk of the data folder, and read the log",
+		},
+		unaudited: problem{
+			what: func(int) string {
+				return "the audit log cannot be written, so no change is made and no token refreshed"
+			},
+			todo: "free space on the disk of the data folder, and read the log",
+		},
+		altered: problem{
+			what: func(int) string { return "somebody changed the audit log" },
+			todo: "keep a copy of it, and see what is missing with: invectd audit verify",
 		},
 		refused: problem{
 			what: func(count int) string {
@@ -88,6 +98,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Listeners:     s.Listeners(),
 		Store:         client.StoreStatus{Writable: s.Health(r.Context()) == nil},
+		Audit:         s.Audit(),
 		Credentials:   make(map[string]int, len(census.Credentials)),
 		Providers:     census.Providers,
 		Problems:      []client.Problem{},
@@ -95,11 +106,20 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	for status, count := range census.Credentials {
 		out.Credentials[string(status)] = count
 	}
-	unwritable := 0
-	if !out.Store.Writable {
-		unwritable = 1
+	for _, is := range []struct {
+		problem *problem
+		there   bool
+	}{
+		{&s.problems.store, !out.Store.Writable},
+		{&s.problems.unaudited, !out.Audit.Writable},
+		{&s.problems.altered, out.Audit.Altered},
+	} {
+		count := 0
+		if is.there {
+			count = 1
+		}
+		out.Problems = is.problem.look(out.Problems, count, count)
 	}
-	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
 	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
 	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded], census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
@@ -108,14 +128,26 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 // health tells whether all work can be done. It is what /healthz and /readyz
 // answer, since there is nothing that a restart would mend and time would not.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
-	if s.Health(r.Context()) == nil {
-		return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: map[string]string{"store": "ok"}})
+	store, audit := s.Health(r.Context()) == nil, s.Audit().Writable
+	checks := map[string]string{"store": check(store), "audit": check(audit)}
+	if store && audit {
+		return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: checks})
+	}
+	why := "the store cannot be written"
+	if store {
+		why = "the audit log cannot be written"
 	}
 	w.Header().Set("Retry-After", "1")
 	return answer(w, http.StatusServiceUnavailable, client.Health{
-		Status: "unavailable", Checks: map[string]string{"store": "unavailable"},
-		Error: "the store cannot be written", Code: "store_unavailable",
+		Status: "unavailable", Checks: checks, Error: why, Code: "store_unavailable",
 	})
+}
+
+func check(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "unavailable"
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) error {

@@ -8,11 +8,11 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/broker/audit"
 	"github.com/invectd/invectd/broker/oauth"
 	"github.com/invectd/invectd/broker/store"
 	"github.com/invectd/invectd/metrics"
@@ -20,6 +20,7 @@ import (
 	"github.com/invectd/invectd/plugins/catalog"
 	"github.com/invectd/invectd/refresher"
 	"github.com/invectd/invectd/socket"
+	"github.com/invectd/invectd/socket/client"
 )
 
 // callbackPath is where the daemon itself receives a browser's redirect.
@@ -38,7 +39,12 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		return fmt.Errorf("opening the store in %s: %w", c.DataDir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	d, err := build(ctx, c, db, log)
+	trail, err := openAudit(c.DataDir, db, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.Close()) }()
+	d, err := build(ctx, c, db, trail, log)
 	if err != nil {
 		return err
 	}
@@ -52,6 +58,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
+	g.Go(func() error { return trail.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.metrics != nil {
@@ -80,7 +87,7 @@ type runningDaemon struct {
 }
 
 // build makes everything on top of the store, bottom up, and starts nothing.
-func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*runningDaemon, error) {
+func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
 	registry, err := loadDefinitions(ctx, c, db, log)
 	if err != nil {
@@ -94,11 +101,12 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(),
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
+		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
 	d.refresher, err = refresher.New(refresher.Config{
-		Store: db, Server: server, Tokens: tokens, Events: events, Log: log, Trace: meters.Refresher(),
+		Store: db, Server: server, Tokens: tokens, Events: events, Auditor: trail, Log: log, Trace: meters.Refresher(),
 		Connections: broker.Connections{Definitions: registry, Apps: db},
 	})
 	if err != nil {
@@ -106,7 +114,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 	}
 	d.broker = broker.New(broker.Parts{
 		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
-		Auditor: logAuditor{log}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
+		Auditor: trail, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
@@ -115,6 +123,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
+		Audit:     func() client.AuditStatus { return auditStatus(trail.State()) },
 	})
 	for s, err := range db.Summaries(ctx) {
 		if err != nil {
@@ -206,17 +215,4 @@ func (o openListeners) addresses() listeners {
 
 func (o openListeners) close() {
 	o.each(func(_ string, ln net.Listener) { ln.Close() })
-}
-
-// logAuditor writes changes and denials into the log.
-type logAuditor struct{ log *slog.Logger }
-
-// Record implements [broker.Auditor].
-func (a logAuditor) Record(e broker.AuditEntry) error {
-	if e.Allowed && !e.Changes {
-		return nil
-	}
-	a.log.Info("audit", "at", e.At.UTC().Format(time.RFC3339Nano), "caller", e.Caller.String(), "pid", e.Caller.PID, "unattested", e.Caller.Unattested,
-		"verb", string(e.Verb), "credential", string(e.CredentialID), "target", e.Target, "allowed", e.Allowed, "rule", e.Rule)
-	return nil
 }

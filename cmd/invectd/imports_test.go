@@ -16,6 +16,7 @@ var arrows = map[string][]string{
 	"broker":                            {},
 	"broker/brokertest":                 {"broker"},
 	"broker/store":                      {"broker"},
+	"broker/audit":                      {"broker"},
 	"broker/oauth":                      {"broker"},
 	"refresher":                         {"broker"},
 	"plugins":                           {"broker"},
@@ -26,7 +27,7 @@ var arrows = map[string][]string{
 	"metrics":                           {"broker", "refresher", "socket", "plugins"},
 	"cmd/invectd/internal/sandbox":      {},
 	"cmd/invectd": {
-		"broker", "broker/store", "broker/oauth", "refresher", "plugins", "plugins/catalog",
+		"broker", "broker/audit", "broker/store", "broker/oauth", "refresher", "plugins", "plugins/catalog",
 		"socket", "socket/client", "metrics", "cmd/invectd/internal/sandbox",
 	},
 }

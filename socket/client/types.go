@@ -131,6 +131,7 @@ type Status struct {
 	UptimeSeconds int64             `json:"uptimeSeconds"`
 	Listeners     map[string]string `json:"listeners"` // "socket", "callback", "metrics": where they are
 	Store         StoreStatus       `json:"store"`
+	Audit         AuditStatus       `json:"audit"`
 	Credentials   map[string]int    `json:"credentials"` // by status
 	Providers     int               `json:"providers"`
 	Plugins       int               `json:"plugins"`
@@ -140,6 +141,14 @@ type Status struct {
 // A StoreStatus tells how the store is.
 type StoreStatus struct {
 	Writable bool `json:"writable"`
+}
+
+// An AuditStatus tells how the audit log is.
+type AuditStatus struct {
+	Writable bool   `json:"writable"`
+	Altered  bool   `json:"altered"` // somebody changed it, as was seen since the start
+	Line     uint64 `json:"line"`    // the number of the last line
+	MAC      string `json:"mac"`     // of that line, in hex
 }
 
 // A Problem is something that the operator should see to.
