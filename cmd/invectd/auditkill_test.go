@@ -29,7 +29,6 @@ func TestAuditSurvivesKills(t *testing.T) {
 		acknowledged = append(acknowledged, createUntilKilled(p, 10+rand.IntN(100))...)
 		p.start()
 	}
-	p.kill()
 	report := verifyChild(t, p)
 	announced := map[string]bool{}
 	for line, err := range audit.Lines(p.dataDir(), 0) {
