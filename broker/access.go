@@ -28,8 +28,13 @@ const (
 	ruleSelf       = "self"
 	ruleDefault    = "default"
 	ruleUnattested = "unattested"
+	ruleGain       = "no gain by a change"
 	ruleGrant      = "grant " // and its name
 )
+
+// ReservedRules are names that no rule of a policy may have, since the audit
+// says them where none decided. One may not begin with "grant " either.
+var ReservedRules = []string{ruleRoot, ruleSelf, ruleDefault, ruleUnattested, ruleGain}
 
 // An Access is what the rules of one moment give to one caller.
 type Access struct {
@@ -54,8 +59,7 @@ func (a *Access) AsksLabels() bool { return a.labels }
 
 // Decide returns whether the caller may do verb with a credential. on is nil
 // where the request names none: then rules for some credentials give their verbs
-// too, since what is shown or made is decided on one by one, but they do not give
-// admin, which is about all there is.
+// too, since what is shown or made is decided on one by one.
 func (a *Access) Decide(verb Verb, on *Subject) Decision {
 	if a.everything() {
 		return Decision{Allowed: true, Rule: a.special, Held: AllVerbs}
@@ -89,12 +93,13 @@ func (a *Access) Decide(verb Verb, on *Subject) Decision {
 }
 
 // about returns the verbs that the rule gives or takes for a credential, or for
-// a request that names none.
+// a request that names none. To administer is about all there is, so a rule for
+// some credentials says nothing of it.
 func (r *Rule) about(on *Subject) Verbs {
 	switch {
-	case r.On.all(), on != nil && r.On.matches(on):
+	case r.On.all():
 		return r.May
-	case on == nil && !r.Deny:
+	case on == nil && !r.Deny, on != nil && r.On.matches(on):
 		return r.May &^ VerbAdmin.bit()
 	}
 	return 0

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -34,13 +35,20 @@ func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string
 		return View{}, err
 	}
 	defer change.end(&err)
+	var move Decision
 	view, err := b.update(ctx, s.ID, func(c *Credential) (err error) {
 		before := c.subject()
 		if err := p.apply(c, time.Now().UTC()); err != nil {
 			return err
 		}
-		return b.decideMove(caller, before, c.subject())
+		move, err = b.decideMove(caller, before, c.subject())
+		return err
 	})
+	if errors.Is(err, ErrForbidden) {
+		denied := s.entry
+		denied.Rule = move.Rule
+		b.Auditor.Denied(denied)
+	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
 	}

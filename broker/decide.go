@@ -41,18 +41,18 @@ func (b *Broker) authorizeNew(caller Caller, verb Verb, on Subject) (AuditEntry,
 // decideMove decides on a change of what rules look at. The caller has to be
 // allowed to write the credential as it is and as it will be, and must not come
 // to hold a verb on it by the change that it did not hold before.
-func (b *Broker) decideMove(caller Caller, from, to Subject) error {
+func (b *Broker) decideMove(caller Caller, from, to Subject) (Decision, error) {
 	access := b.Policy.For(caller)
 	before, after := access.Decide(VerbWrite, &from), access.Decide(VerbWrite, &to)
 	switch gained := after.Held &^ before.Held; {
 	case !before.Allowed:
-		return forbidden(caller, VerbWrite)
+		return before, forbidden(caller, VerbWrite)
 	case !after.Allowed:
-		return fmt.Errorf("the change would take it out of the reach of %s: %w", caller, ErrForbidden)
+		return after, fmt.Errorf("the change would take it out of the reach of %s: %w", caller, ErrForbidden)
 	case gained != 0:
-		return fmt.Errorf("by the change %s would come to hold %s: %w", caller, strings.Join(gained.Names(), ", "), ErrForbidden)
+		return Decision{Rule: ruleGain}, fmt.Errorf("by the change %s would come to hold %s: %w", caller, strings.Join(gained.Names(), ", "), ErrForbidden)
 	}
-	return nil
+	return after, nil
 }
 
 func forbidden(caller Caller, verb Verb) error {
@@ -71,7 +71,8 @@ type found struct {
 // that do not exist at all.
 func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (found, error) {
 	access := b.Policy.For(caller)
-	hidden := ID("")
+	var hidden *entry
+	var why Decision // of the hidden one
 	if e, ok := b.Tokens.get(ID(ref)); ok {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
@@ -80,7 +81,7 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 		if d.Visible() {
 			return b.settle(caller, verb, e, d)
 		}
-		hidden = e.summary.ID
+		hidden, why = e, d
 	}
 	var seen []*entry
 	var last Decision
@@ -92,12 +93,19 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 		if d.Visible() {
 			seen, last = append(seen, e), d
 		} else {
-			hidden = e.summary.ID
+			hidden, why = e, d
 		}
 	}
 	switch len(seen) {
 	case 0:
-		return found{}, b.unseen(caller, &access, verb, ref, hidden)
+		if hidden != nil {
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, CredentialID: hidden.summary.ID, Target: hidden.summary.Name, Rule: why.Rule})
+		} else if d := access.Decide(verb, new(Subject)); !d.Allowed {
+			// It would be out of reach. It is not named: somebody may have taken a
+			// token for a name.
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, Rule: d.Rule})
+		}
+		return found{}, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 	case 1:
 		return b.settle(caller, verb, seen[0], last)
 	}
@@ -113,17 +121,6 @@ func (b *Broker) settle(caller Caller, verb Verb, e *entry, d Decision) (found, 
 		return found{}, fmt.Errorf("%s may not %s credential %q: %w", caller, verb, s.Name, ErrForbidden)
 	}
 	return found{e.summary, entry}, nil
-}
-
-// unseen writes down that a caller asked for what it may not see, or for what
-// does not exist and would be out of its reach if it did. The latter is not
-// named: somebody may have taken a token for a name.
-func (b *Broker) unseen(caller Caller, access *Access, verb Verb, ref string, hidden ID) error {
-	d := access.Decide(verb, new(Subject))
-	if hidden != "" || !d.Allowed {
-		b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, CredentialID: hidden, Rule: d.Rule})
-	}
-	return fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 }
 
 // decide returns what a caller may do with a credential. It reads the store only

@@ -61,8 +61,8 @@ func (b *Broker) ProviderToken(ctx context.Context, caller Caller, provider stri
 	}
 	switch len(mine) {
 	case 0:
-		if !access.Decide(VerbToken, new(Subject)).Allowed {
-			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: VerbToken, Rule: access.otherwise})
+		if d := access.Decide(VerbToken, new(Subject)); !d.Allowed {
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: VerbToken, Rule: d.Rule})
 		}
 		return Reading{}, b.traceRead(fmt.Errorf("no credential of %q: %w", provider, ErrNotFound))
 	case 1:

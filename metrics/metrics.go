@@ -35,7 +35,8 @@ type Metrics struct {
 type Sources struct {
 	Tokens *broker.Tokens
 	// Known reports whether a definition is in force for a provider.
-	Known func(provider string) bool
+	Known  func(provider string) bool
+	Policy *broker.Policy
 	// Writable reports whether the store can be written now.
 	Writable func() bool
 	// Audit tells how the audit log is.
@@ -76,7 +77,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_writable",
 		Help: "1 if the store can be written, else 0: nothing is renewed then.",
 	}, func() float64 { return yes(s.Writable()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

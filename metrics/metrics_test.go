@@ -16,6 +16,7 @@ import (
 
 func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 	return metrics.New(metrics.Sources{
+		Policy: broker.NewPolicy(0),
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true },

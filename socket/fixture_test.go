@@ -63,7 +63,7 @@ func newFixture(t testing.TB) *fixture {
 		Listeners: func() map[string]string { return map[string]string{"socket": f.path} },
 	})
 	f.path = filepath.Join(socketDir(t), "s")
-	ln, err := Listen(f.path, 0o600)
+	ln, err := Listen(f.path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}

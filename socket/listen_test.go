@@ -16,7 +16,7 @@ import (
 
 func listenAt(t *testing.T, path string, mode fs.FileMode) net.Listener {
 	t.Helper()
-	ln, err := Listen(path, mode)
+	ln, err := Listen(path, mode, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen(%q): %v", path, err)
 	}
@@ -30,8 +30,8 @@ func TestListenMakesFolderAndMode(t *testing.T) {
 		path := filepath.Join(dir, "s")
 		listenAt(t, path, mode)
 		info, err := os.Stat(dir)
-		if err != nil || info.Mode().Perm() != 0o700 {
-			t.Errorf("Stat(folder) = %v, %v, want mode 0700", info.Mode(), err)
+		if want := 0o700 | mode&0o022>>1; err != nil || info.Mode().Perm() != want {
+			t.Errorf("Stat(folder of a socket with mode %v) = %v, %v, want %v", mode, info.Mode(), err, want)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|mode {
 			t.Errorf("Stat(socket) = %v, %v, want mode %v", info.Mode(), err, fs.ModeSocket|mode)
@@ -40,8 +40,18 @@ func TestListenMakesFolderAndMode(t *testing.T) {
 }
 
 // TestListenModeAtEveryInstant polls while sockets come and go under a umask that
-// forbids nothing: none may ever be seen with more than its mode.
+// forbids nothing: none may ever be seen with more than its mode, or with its
+// mode and another group.
 func TestListenModeAtEveryInstant(t *testing.T) {
+	t.Run("group", func(t *testing.T) {
+		needsRoot(t, "to give a socket to a group")
+		watchMode(t, 0o660, 12345)
+	})
+	watchMode(t, 0o600, NoGroup)
+}
+
+func watchMode(t *testing.T, mode fs.FileMode, gid int) {
+	t.Helper()
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	path := filepath.Join(socketDir(t), "s")
@@ -55,14 +65,18 @@ func TestListenModeAtEveryInstant(t *testing.T) {
 				continue
 			}
 			seen.Add(1)
-			if perm := info.Mode().Perm(); perm&^0o600 != 0 {
-				t.Errorf("the socket was seen with mode %v, want at most 0600", perm)
+			if perm := info.Mode().Perm(); perm&^mode != 0 {
+				t.Errorf("the socket was seen with mode %v, want at most %v", perm, mode)
+				return
+			}
+			if own := int(info.Sys().(*syscall.Stat_t).Gid); gid != NoGroup && own != gid {
+				t.Errorf("the socket was seen with group %d, want %d", own, gid)
 				return
 			}
 		}
 	})
 	for seen.Load() < 500 && !t.Failed() {
-		ln, err := Listen(path, 0o600)
+		ln, err := Listen(path, mode, gid)
 		if err != nil {
 			t.Fatalf("Listen: %v", err)
 		}
@@ -75,14 +89,14 @@ func TestListenModeAtEveryInstant(t *testing.T) {
 func TestListenRefusesLiveSocket(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	first := listenAt(t, path, 0o600)
-	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "another invectd listens on "+path) {
+	if _, err := Listen(path, 0o600, NoGroup); err == nil || !strings.Contains(err.Error(), "another invectd listens on "+path) {
 		t.Errorf("second Listen = %v, want an error that names the path", err)
 	}
 	// Even with the lock file gone the socket is not stolen.
 	if err := os.Remove(path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "another process listens") {
+	if _, err := Listen(path, 0o600, NoGroup); err == nil || !strings.Contains(err.Error(), "another process listens") {
 		t.Errorf("Listen without the lock = %v, want an error", err)
 	}
 	conn, err := net.Dial("unix", path)
@@ -129,7 +143,7 @@ func TestListenOnlyOneWinsTheRace(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			if ln, err := Listen(path, 0o600); err == nil {
+			if ln, err := Listen(path, 0o600, NoGroup); err == nil {
 				wins.Store(i, ln)
 			}
 		})
@@ -175,7 +189,7 @@ func TestListenRefusesBadPaths(t *testing.T) {
 		"@invectd": "path of a file",
 		"":         "path of a file",
 	} {
-		ln, err := Listen(path, 0o600)
+		ln, err := Listen(path, 0o600, NoGroup)
 		if err == nil {
 			ln.Close()
 		}

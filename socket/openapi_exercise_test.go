@@ -154,6 +154,12 @@ func newWorld(t *testing.T) *world {
 	f := &world{fixture: newFixture(t)}
 	f.broker.Server = apiProvider{f.provider}
 	f.inhabit(t)
+	f.broker.Policy.Use("/etc/policy.yaml", []broker.Rule{{
+		Name: "all", Deny: true, May: broker.AllVerbs,
+		Who: broker.Who{Users: []broker.Principal{{Name: "a", ID: 1}}, Groups: []broker.Principal{{Name: "a", ID: 1}}, UIDs: []uint32{1},
+			Units: []broker.Pattern{"*"}, Cgroups: []broker.Pattern{"*"}, Grants: []string{"g"}},
+		On: broker.On{IDs: []broker.ID{"i"}, Names: []broker.Pattern{"*"}, Providers: []string{"p"}, Workspaces: []string{"w"}, Metadata: map[string][]string{"k": {"v"}}},
+	}}, time.Now())
 
 	draining := New(f.server.Config)
 	f.toDraining = f.beside(t, draining, "d")
@@ -171,7 +177,7 @@ func newWorld(t *testing.T) *world {
 func (f *world) beside(t *testing.T, s *Server, suffix string) *http.Client {
 	t.Helper()
 	path := f.path + suffix
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}

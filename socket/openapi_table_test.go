@@ -276,6 +276,15 @@ var exercises = map[string]exercise{
 		{200, "", request{body: `{"key":"` + anyKey + `"}`}, nil},
 		{409, "conflict", request{body: `{"key":"` + anyKey + `"}`}, nil},
 	})},
+	"GET /policy": {request{}, 200, false, nil},
+	"POST /policy/test": {request{body: `{"uid":1000,"groups":[5],"verb":"token","supposed":{"name":"a","metadata":{"team":1}},"userId":"u"}`}, 200, false,
+		slices.Concat(withBody, []trial{
+			{400, "invalid_request", request{body: `{"verb":"steal"}`}, nil},
+			{400, "invalid_request", request{body: `{"verb":"token","credential":"mail","supposed":{}}`}, nil},
+			{404, "not_found", request{body: `{"verb":"token","credential":"nobody"}`}, nil},
+			{409, "ambiguous_name", request{body: `{"verb":"token","credential":"twice"}`}, nil},
+			{200, "", request{body: `{"verb":"token","credential":"mail","runner":true,"uid":0}`}, nil},
+		})},
 	"GET /events": {request{headers: []string{"Last-Event-ID", "0"}}, 200, false, []trial{
 		{400, "invalid_request", request{headers: []string{"Last-Event-ID", "soon"}}, nil},
 	}},

@@ -39,6 +39,8 @@ func (s *Server) routes() map[string]methods {
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},
+		"/policy":           {"GET": s.showPolicy},
+		"/policy/test":      {"POST": s.testPolicy},
 		"/status":           {"GET": s.status},
 		"/openapi.json":     {"GET": s.openAPI},
 	}
@@ -101,6 +103,10 @@ func (s *Server) endpoint(do endpoint) http.Handler {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+func notForRunners(http.ResponseWriter, *http.Request) error {
+	return &refusal{http.StatusNotFound, "not_found", "there is nothing at this path: this socket is the runners', which has token, resolve, header and rejected alone", nil}
 }
 
 func notHere(http.ResponseWriter, *http.Request) error {

@@ -76,14 +76,15 @@ func New(c Config) *Server {
 }
 
 // Handler serves the full API to peers on a Unix socket.
-func (s *Server) Handler() http.Handler { return s.serveMux(s.routes()) }
+func (s *Server) Handler() http.Handler { return s.serveMux(s.routes(), notHere) }
 
-func (s *Server) serveMux(routes map[string]methods) http.Handler {
+// serveMux serves paths, and all others with otherwise.
+func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, m := range routes {
 		mux.Handle(pattern, s.dispatch(m))
 	}
-	mux.Handle("/", s.endpoint(notHere))
+	mux.Handle("/", s.endpoint(otherwise))
 	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
 		if fromBrowser(r) {
 			return errFromBrowser
@@ -91,7 +92,7 @@ func (s *Server) serveMux(routes map[string]methods) http.Handler {
 		// ServeMux would send such a request on to the path that it thinks is meant.
 		escaped := r.URL.EscapedPath()
 		if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
-			return notHere(w, r)
+			return otherwise(w, r)
 		}
 		mux.ServeHTTP(w, r)
 		return nil
@@ -103,7 +104,9 @@ type runnerHandler struct{ http.Handler }
 
 // RunnerHandler serves the runners' endpoints to peers on a Unix socket, and
 // nothing else. Nobody is special there, neither root nor the daemon's own user.
-func (s *Server) RunnerHandler() http.Handler { return runnerHandler{s.serveMux(s.runnerRoutes())} }
+func (s *Server) RunnerHandler() http.Handler {
+	return runnerHandler{s.serveMux(s.runnerRoutes(), notForRunners)}
+}
 
 // CallbackHandler serves the browser's redirect over TCP, and nothing else.
 func (s *Server) CallbackHandler() http.Handler {

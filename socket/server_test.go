@@ -272,7 +272,7 @@ func TestShutdown(t *testing.T) {
 		return broker.Token{Access: broker.NewSecret("in time"), Generation: 2}, nil
 	}
 	path := f.path + "2"
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func BenchmarkBareHandler(b *testing.B) {
 	token.header.Del("Date") // net/http's own, as is Content-Length
 	token.header.Del("Content-Length")
 	path := f.path + "2"
-	ln, err := Listen(path, 0o600)
+	ln, err := Listen(path, 0o600, NoGroup)
 	if err != nil {
 		b.Fatal(err)
 	}

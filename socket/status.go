@@ -38,13 +38,17 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, unaudited, altered, refused, failing problem }
+type problems struct{ store, policy, unaudited, altered, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
 		store: problem{
 			what: func(int) string { return "the store cannot be written, so no token is refreshed" },
 			todo: "free space on the disk of the data folder, and read the log",
+		},
+		policy: problem{
+			what: func(int) string { return "the policy file cannot be used, so the rules before it stay in force" },
+			todo: "invectd policy, for what is wrong with the file; it is read again when it changes",
 		},
 		unaudited: problem{
 			what: func(int) string {
@@ -103,26 +107,30 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		Providers:     census.Providers,
 		Problems:      []client.Problem{},
 	}
-	for status, count := range census.Credentials {
-		out.Credentials[string(status)] = count
+	for status, n := range census.Credentials {
+		out.Credentials[string(status)] = n
 	}
 	for _, is := range []struct {
 		problem *problem
 		there   bool
 	}{
 		{&s.problems.store, !out.Store.Writable},
+		{&s.problems.policy, s.Broker.Policy.State().Fault != ""},
 		{&s.problems.unaudited, !out.Audit.Writable},
 		{&s.problems.altered, out.Audit.Altered},
 	} {
-		count := 0
-		if is.there {
-			count = 1
-		}
-		out.Problems = is.problem.look(out.Problems, count, count)
+		out.Problems = is.problem.look(out.Problems, count(is.there), count(is.there))
 	}
 	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
 	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded], census.Credentials[broker.StatusDegraded])
 	return answer(w, http.StatusOK, out)
+}
+
+func count(present bool) int {
+	if present {
+		return 1
+	}
+	return 0
 }
 
 // health tells whether all work can be done. It is what /healthz and /readyz

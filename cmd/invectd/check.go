@@ -10,21 +10,30 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/invectd/invectd/broker/store"
+	"github.com/invectd/invectd/cmd/invectd/internal/policyfile"
 )
 
 func newCheckCommand(p program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Verify the keyring and every record of the store",
+		Short: "Verify the keyring and every record of the store, or a policy file",
 		Long: `Verify the keyring and every record of the store, while the daemon is stopped.
 What is damaged is named, and what to do about it. The encryption key is given as
-to "invectd serve".`,
+to "invectd serve".
+
+With --policy, verify a policy file instead, for which neither the daemon nor a key
+is needed. "invectd policy test --file" explains what its rules decide.`,
 		Example: `  systemctl stop invectd
-  invectd check --data-dir /var/lib/invectd`,
+  invectd check --data-dir /var/lib/invectd
+  invectd check --policy new.yaml`,
 		Args: cobra.NoArgs,
 	}
 	dataDir := addDataDirFlag(p, cmd.Flags())
+	policy := cmd.Flags().String("policy", "", "policy `FILE` to verify, instead of the store")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if *policy != "" {
+			return checkPolicy(p, *policy)
+		}
 		key, err := takeKey(p)
 		if err != nil {
 			return err
@@ -42,6 +51,16 @@ to "invectd serve".`,
 		return err
 	}
 	return cmd
+}
+
+// checkPolicy reads a policy file as the daemon does.
+func checkPolicy(p program, file string) error {
+	rules, err := policyfile.Load(file)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "the policy in %s can be used: %d rules\n", file, len(rules))
+	return err
 }
 
 // addDataDirFlag adds --data-dir to a command that works without the daemon.

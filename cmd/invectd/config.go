@@ -28,8 +28,10 @@ const off = "off"
 // an environment variable and a key of the file that --config names; see
 // [readSettings].
 type daemonConfig struct {
-	Socket        string           // path of the full API's socket
-	SocketMode    fs.FileMode      // its permission bits
+	Socket        string      // path of the full API's socket
+	SocketMode    fs.FileMode // its permission bits
+	Runner        runnerSocket
+	Policy        string           // file that says who may do what; "" for root and the daemon's own user
 	DataDir       string           // the encrypted store
 	ProvidersDir  string           // definitions as *.yaml or *.json; may be missing
 	Addresses     broker.Addresses // loopback and private addresses where providers may live
@@ -45,6 +47,8 @@ type settings struct {
 	config         string
 	socket         string
 	socketMode     string
+	runner         runnerSettings
+	policy         string
 	dataDir        string
 	providersDir   string
 	allowAddresses []string
@@ -59,6 +63,8 @@ func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&s.config, "config", "", "YAML `FILE` whose keys are the names of these flags")
 	f.StringVar(&s.socket, "socket", defaultSocket(getenv), "`PATH` of the socket with the full API")
 	f.StringVar(&s.socketMode, "socket-mode", "0600", "permission bits of the socket, octal")
+	s.runner.addFlags(f)
+	f.StringVar(&s.policy, "policy", "", "YAML `FILE` that says who may do what (default: only root and this user, on the full socket)")
 	f.StringVar(&s.dataDir, "data-dir", defaultDataDir(getenv), "`DIR` of the encrypted store")
 	f.StringVar(&s.providersDir, "providers-dir", "", "`DIR` of provider definitions, *.yaml or *.json (default DATA_DIR/providers)")
 	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
@@ -176,15 +182,19 @@ func configValue(node yaml.Node) (string, error) {
 
 // daemonConfig checks the settings, without touching anything.
 func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
-	mode, err := strconv.ParseUint(s.socketMode, 8, 32)
-	if err != nil || mode > 0o777 {
-		return daemonConfig{}, fmt.Errorf("--socket-mode %q: give octal permission bits, such as 0660", s.socketMode)
+	mode, err := parseMode("--socket-mode", s.socketMode)
+	if err != nil {
+		return daemonConfig{}, err
+	}
+	runner, err := s.runner.runnerSocket(s.socket)
+	if err != nil {
+		return daemonConfig{}, err
 	}
 	if s.backupEvery < time.Minute {
 		return daemonConfig{}, fmt.Errorf("--backup-every %s: give a minute or more, such as 24h", s.backupEvery)
 	}
 	c := daemonConfig{
-		Socket: s.socket, SocketMode: fs.FileMode(mode), DataDir: s.dataDir, ProvidersDir: s.providersDir,
+		Socket: s.socket, SocketMode: mode, Runner: runner, Policy: s.policy, DataDir: s.dataDir, ProvidersDir: s.providersDir,
 		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
 		Backups: backupSchedule{s.backupDir, s.backupEvery},
 	}
@@ -209,6 +219,15 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		c.ReturnOrigins = append(c.ReturnOrigins, origin)
 	}
 	return c, nil
+}
+
+// parseMode reads permission bits.
+func parseMode(flag, text string) (fs.FileMode, error) {
+	mode, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || mode > 0o777 {
+		return 0, fmt.Errorf("%s %q: give octal permission bits, such as 0660", flag, text)
+	}
+	return fs.FileMode(mode), nil
 }
 
 // private are the addresses that --allow-addresses may name some of: loopback

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +26,7 @@ import (
 const callbackPath = "/credentials/oauth2/callback"
 
 // listeners are the addresses that the daemon answers on, as `GET /status`
-// shows them: "socket", "metrics" and "callback". One that is off is absent.
+// shows them: "socket", "runner", "metrics" and "callback". One that is off is absent.
 type listeners map[string]string
 
 // runDaemon runs the daemon until ctx ends, and stops it in order: connections
@@ -60,7 +59,11 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error { return d.broker.Run(ctx) })
 	g.Go(func() error { return trail.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
+	g.Go(func() error { return d.policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
+	if open.runner != nil {
+		g.Go(func() error { return d.server.Serve(ctx, open.runner, d.server.RunnerHandler()) })
+	}
 	if open.metrics != nil {
 		g.Go(func() error { return d.server.Serve(ctx, open.metrics, d.server.MetricsHandler()) })
 	}
@@ -81,6 +84,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
+	policy      policySource
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
@@ -97,9 +101,13 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		_, err := registry.Definition(provider)
 		return err == nil
 	}
+	d.policy, err = startPolicy(c.Policy, log)
+	if err != nil {
+		return nil, err
+	}
 	tokens := broker.NewTokens()
 	meters := metrics.New(metrics.Sources{
-		Tokens: tokens, Known: known, Version: version(),
+		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
 	})
@@ -114,7 +122,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 	}
 	d.broker = broker.New(broker.Parts{
 		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
-		Auditor: trail, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
+		Auditor: trail, Policy: d.policy.policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
@@ -169,8 +177,8 @@ func callbackURL(address string) string {
 }
 
 // openListeners are what the daemon accepts connections on; metrics and callback
-// are nil where they are off.
-type openListeners struct{ socket, metrics, callback net.Listener }
+// are nil where they are off, and runner where there is none.
+type openListeners struct{ socket, runner, metrics, callback net.Listener }
 
 func listen(c daemonConfig) (o openListeners, err error) {
 	defer func() {
@@ -178,7 +186,10 @@ func listen(c daemonConfig) (o openListeners, err error) {
 			o.close()
 		}
 	}()
-	if o.socket, err = socket.Listen(c.Socket, c.SocketMode); err != nil {
+	if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
+		return o, err
+	}
+	if o.runner, err = c.Runner.listen(); err != nil {
 		return o, err
 	}
 	if o.metrics, err = listenTCP("--metrics", c.MetricsAddr); err != nil {
@@ -200,7 +211,7 @@ func listenTCP(flag, address string) (net.Listener, error) {
 }
 
 func (o openListeners) each(do func(name string, ln net.Listener)) {
-	for name, ln := range map[string]net.Listener{"socket": o.socket, "metrics": o.metrics, "callback": o.callback} {
+	for name, ln := range map[string]net.Listener{"socket": o.socket, "runner": o.runner, "metrics": o.metrics, "callback": o.callback} {
 		if ln != nil {
 			do(name, ln)
 		}

@@ -51,6 +51,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
+	if errors.Is(err, errDenied) {
+		return exitDenied
+	}
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		if code, ok := exitCodes[e.Code]; ok {
 			return code
@@ -64,6 +67,9 @@ func exitCode(err error) int {
 
 // report tells a person what went wrong, and below it what to do next.
 func report(w io.Writer, command string, err error) {
+	if errors.Is(err, errDenied) {
+		return // that was the answer, and is on standard output
+	}
 	fmt.Fprintf(w, "invectd: %s\n", printable(err.Error()))
 	for _, line := range nextSteps(command, err) {
 		fmt.Fprintf(w, "  %s\n", printable(line))

@@ -26,9 +26,10 @@ var arrows = map[string][]string{
 	"socket/client":                     {"broker"},
 	"metrics":                           {"broker", "refresher", "socket", "plugins"},
 	"cmd/invectd/internal/sandbox":      {},
+	"cmd/invectd/internal/policyfile":   {"broker"},
 	"cmd/invectd": {
 		"broker", "broker/audit", "broker/store", "broker/oauth", "refresher", "plugins", "plugins/catalog",
-		"socket", "socket/client", "metrics", "cmd/invectd/internal/sandbox",
+		"socket", "socket/client", "metrics", "cmd/invectd/internal/sandbox", "cmd/invectd/internal/policyfile",
 	},
 }
 
@@ -40,6 +41,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/go-plugin":           {"plugins/host"},
 	"github.com/zitadel/oidc":                  {"cmd/invectd/internal/sandbox"},
 	"github.com/spf13/":                        {"cmd/invectd"},
+	"github.com/fsnotify/fsnotify":             {"cmd/invectd/internal/policyfile"},
 	"github.com/invectd/invectd/socket/client": {"socket", "cmd/invectd"},
 }
 
