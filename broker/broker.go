@@ -20,6 +20,8 @@ type Parts struct {
 	Policy      *Policy
 	Log         *slog.Logger
 
+	// GrantKey is what the secrets of grants are kept under.
+	GrantKey Secret
 	// CallbackURL returns the redirect URI of the daemon's own callback, or ""
 	// where that is off.
 	CallbackURL func() string
@@ -43,6 +45,7 @@ type Trace struct {
 type Broker struct {
 	Parts
 	connections Connections
+	grants      grants
 }
 
 // New returns a Broker. Its [Broker.Run] has to run beside it.
@@ -57,8 +60,8 @@ const (
 	stopTimeout = 2 * time.Second
 )
 
-// Run does what happens by itself: authorizations that nobody finished are
-// removed and usage is written down. It blocks until ctx ends.
+// Run does what happens by itself: authorizations that nobody finished, and grants
+// that are over, are removed, and usage is written down. It blocks until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	expiry := time.NewTicker(expiryInterval)
 	defer expiry.Stop()
@@ -70,13 +73,16 @@ func (b *Broker) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			defer cancel()
 			b.writeUsage(last)
+			b.writeGrantUsage(last)
 			return nil
 		case <-expiry.C:
 			if _, err := b.Store.ExpireAuthorizations(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				b.Log.Warn("removing authorizations that expired", "error", err)
 			}
+			b.sweepGrants(ctx, time.Now())
 		case <-usage.C:
 			b.writeUsage(ctx)
+			b.writeGrantUsage(ctx)
 		}
 	}
 }

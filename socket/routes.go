@@ -36,6 +36,9 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
+		"/grants":      {"GET": s.listGrants, "POST": s.createGrant},
+		"/grants/{id}": {"GET": s.showGrant, "DELETE": s.deleteGrant},
+
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},

@@ -94,6 +94,10 @@ func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Ha
 		if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
 			return otherwise(w, r)
 		}
+		r, err := s.withGrant(r)
+		if err != nil {
+			return err
+		}
 		mux.ServeHTTP(w, r)
 		return nil
 	}))

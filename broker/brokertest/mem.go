@@ -28,6 +28,7 @@ type MemStore struct {
 	authorizations map[string]broker.Authorization // by state
 	definitions    map[string]broker.Definition    // by id
 	apps           map[string]broker.App           // by provider
+	grants         map[broker.ID]broker.Grant      //
 	secondKey      string                          // its id
 }
 
@@ -59,6 +60,7 @@ func (m *MemStore) begin(ctx context.Context) error {
 		m.authorizations = map[string]broker.Authorization{}
 		m.definitions = map[string]broker.Definition{}
 		m.apps = map[string]broker.App{}
+		m.grants = map[broker.ID]broker.Grant{}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ func TestStore(t *testing.T, open func(t *testing.T) broker.Store) {
 		{"expiry of authorizations", testExpiry},
 		{"definitions", testDefinitions},
 		{"apps", testApps},
+		{"grants", testGrants},
 		{"reopening", testReopening},
 		{"ended contexts", testEndedContext},
 	}

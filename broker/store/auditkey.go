@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+
+	"github.com/invectd/invectd/broker"
 )
 
 // AuditKey returns the key of the audit log that belongs to the store. It stays
@@ -33,4 +35,11 @@ func ReadAuditKey(dir string, kek Key) ([]byte, error) {
 
 func (r *rootKeys) auditKey(storeID []byte) ([]byte, error) {
 	return hkdf.Key(sha256.New, r.Audit, storeID, "invectd/audit/v1", 32)
+}
+
+// GrantKey returns the key that the secrets of grants are kept under. It stays
+// the same when the operator's key changes.
+func (db *DB) GrantKey() (broker.Secret, error) {
+	key, err := hkdf.Key(sha256.New, db.sealer.keys().Index, db.sealer.storeID[:], "invectd/grants/v1", 32)
+	return broker.NewSecret(string(key)), err
 }

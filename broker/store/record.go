@@ -36,6 +36,14 @@ const (
 	kindApp           kind = 5 // client registered with a provider
 	kindBody          kind = 6 // of a credential: all but its summary
 	kindHead          kind = 7 // the number of the last commit, in a file of its own
+	kindGrant         kind = 8
+)
+
+var (
+	// accountedKinds are those that the root record accounts for.
+	accountedKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindGrant}
+	// databaseKinds are those that lie in Badger, but for the root.
+	databaseKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindGrant}
 )
 
 func (k kind) String() string {
@@ -54,6 +62,8 @@ func (k kind) String() string {
 		return "body of credential"
 	case kindHead:
 		return "head"
+	case kindGrant:
+		return "grant"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

@@ -120,13 +120,21 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 	if err != nil {
 		return nil, err
 	}
+	grantKey, err := db.GrantKey()
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of the grants: %w", err)
+	}
 	d.broker = broker.New(broker.Parts{
-		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
+		GrantKey: grantKey,
+		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
 		Auditor: trail, Policy: d.policy.policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
 	})
+	if err := d.broker.LoadGrants(ctx); err != nil {
+		return nil, err
+	}
 	d.server = socket.New(socket.Config{
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+
+	"github.com/invectd/invectd/broker"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes: a list of a hundred
@@ -23,6 +25,7 @@ const maxAnswer = 128 << 20
 type Client struct {
 	socket string
 	http   *http.Client
+	grant  broker.Secret // that every request presents; empty for none
 }
 
 // New returns a client for the daemon that listens on a Unix socket. Nothing is
@@ -34,7 +37,7 @@ func New(socketPath string) *Client {
 		},
 		DisableCompression: true,
 	}
-	return &Client{socketPath, &http.Client{Transport: transport}}
+	return &Client{socket: socketPath, http: &http.Client{Transport: transport}}
 }
 
 // Close ends the connections that lie idle.
@@ -91,6 +94,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if !c.grant.Empty() {
+		request.Header.Set(GrantHeader, c.grant.Reveal())
 	}
 	return request, nil
 }
