@@ -45,7 +45,8 @@ type Access struct {
 }
 
 func (a *Access) add(r *Rule, caller *Caller) {
-	if r.Who.matches(caller) {
+	// Who can hide what it is must not escape a rule that takes away.
+	if r.Who.matches(caller, r.Deny) {
 		a.rules = append(a.rules, r)
 		a.labels = a.labels || len(r.On.Metadata) > 0
 	}

@@ -12,7 +12,7 @@ type Caller struct {
 	GID    uint32
 	Groups []uint32 // supplementary ones
 	PID    int32    // for the audit only: what is known of the process is below
-	Cgroup string   // its path from the root of the hierarchy; "" if unknown
+	Cgroup string   // its path from the root of the hierarchy, "/" for that; "" if unknown
 	Unit   string   // the systemd unit of the system that the cgroup is of; "" if none
 
 	// Runner says that it came over the runners' socket, where nobody is special.

@@ -201,7 +201,7 @@ func (b *Broker) WithGrant(caller Caller, secret Secret) (Caller, error) {
 	// What is looked up is a MAC under a key that the caller does not know, so
 	// the time that it takes says nothing about the secrets.
 	h, ok := b.grants.get(mac)
-	if !ok || !hmac.Equal(h.MAC[:], mac[:]) || !now.Before(h.ExpiresAt) || !h.Rule.Who.matches(&caller) {
+	if !ok || !hmac.Equal(h.MAC[:], mac[:]) || !now.Before(h.ExpiresAt) || !h.Rule.Who.matches(&caller, false) {
 		b.Auditor.Denied(AuditEntry{Caller: caller, Target: "a grant that is not in force"})
 		return caller, errNoGrant
 	}

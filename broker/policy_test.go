@@ -29,10 +29,19 @@ type modelRule struct {
 // facts are what is known of a caller or a credential, by the same names.
 type facts map[string][]string
 
+// unknown is what is not known, be it that it is not there.
+const unknown = "unknown"
+
 // fits is the reference: every list that is there has one pattern that one of
-// the facts matches.
-func (c choice) fits(f facts) bool {
+// the facts matches. What is unknown fits if ifUnknown says so.
+func (c choice) fits(f facts, ifUnknown bool) bool {
 	for about, patterns := range c {
+		if len(patterns) > 0 && slices.Equal(f[about], []string{unknown}) {
+			if !ifUnknown {
+				return false
+			}
+			continue
+		}
 		found := len(patterns) == 0
 		for _, pattern := range patterns {
 			found = found || slices.ContainsFunc(f[about], globOf(pattern).MatchString)
@@ -65,7 +74,7 @@ func model(rules []modelRule, caller facts, special bool, verb string, credentia
 	can := func(verb string) bool {
 		may := false
 		for _, r := range rules {
-			if !r.who.fits(caller) || !slices.Contains(r.may, verb) && !slices.Contains(r.may, "*") {
+			if !r.who.fits(caller, r.deny) || !slices.Contains(r.may, verb) && !slices.Contains(r.may, "*") {
 				continue
 			}
 			if verb == "admin" { // names no credential
@@ -74,7 +83,7 @@ func model(rules []modelRule, caller facts, special bool, verb string, credentia
 						goto next
 					}
 				}
-			} else if !r.on.fits(credential) {
+			} else if !r.on.fits(credential, false) {
 				continue
 			}
 			if r.deny {
@@ -166,12 +175,15 @@ func identities() []identity {
 		if unit != "" {
 			f["unit"] = []string{unit}
 		}
-		if cgroup != "" {
-			f["cgroup"] = []string{cgroup}
+		f["cgroup"] = []string{cgroup}
+		if cgroup == "" {
+			f["cgroup"], f["unit"] = []string{unknown}, []string{unknown}
 		}
 		return identity{caller: broker.Caller{UID: uid, GID: gid, Groups: groups, PID: 7, Unit: unit, Cgroup: cgroup, Attested: true}, facts: f}
 	}
-	nobody := identity{caller: broker.Caller{UID: 1001, Unattested: "it has ended"}, facts: facts{}}
+	nobody := identity{caller: broker.Caller{UID: 1001, Unattested: "it has ended"}, facts: facts{
+		"user": {unknown}, "uid": {unknown}, "group": {unknown}, "unit": {unknown}, "cgroup": {unknown},
+	}}
 	with := func(i identity, name string, runner bool, rule modelRule) identity {
 		grant := broker.NewGrant(name, rule.rule().Who, rule.rule().May, rule.rule().On, time.Now().Add(time.Hour))
 		i.caller.Runner, i.caller.Grant = runner, &grant
@@ -189,12 +201,13 @@ func identities() []identity {
 	root, self := attested(0, 0, nil, "", "/"), attested(self.UID, 1000, nil, "invectd.service", "/system.slice/invectd.service")
 	runner := attested(1001, 1001, []uint32{50, 60}, "ci.service", "/system.slice/ci.service/job-7")
 	other := attested(1002, 50, nil, "", "/kubepods/pod-1/c")
+	veiled := attested(1002, 60, nil, "", "")
 	special := func(i identity) identity {
 		i.special = true
 		return i
 	}
 	return []identity{
-		special(root), special(self), onRunner(root), onRunner(self), runner, onRunner(runner), other, onRunner(other), nobody, onRunner(nobody),
+		special(root), special(self), onRunner(root), onRunner(self), runner, onRunner(runner), other, onRunner(other), veiled, nobody, onRunner(nobody),
 		with(nobody, "job", true, modelRule{may: []string{"token"}, on: choice{"name": {"Work*"}}}),
 		with(runner, "job", true, modelRule{may: []string{"*"}, who: choice{"uid": {"1001"}}, on: choice{"provider": {"acme"}}}),
 		with(other, "night", false, modelRule{may: []string{"read", "write"}, who: choice{"uid": {"1001"}}}),

@@ -59,6 +59,16 @@ func ParsePattern(text string) (Pattern, error) {
 
 // Match reports whether the pattern matches the whole of a text.
 func (p Pattern) Match(text string) bool {
+	// Most patterns are a text, or the beginning of one.
+	special := strings.IndexAny(string(p), `*?[\`)
+	switch {
+	case special < 0:
+		return string(p) == text
+	case !strings.HasPrefix(text, string(p[:special])):
+		return false
+	case p[special:] == "*":
+		return true
+	}
 	// A slash is special to path.Match, and NUL is in no name, unit or cgroup.
 	matched, err := path.Match(unslashed(string(p)), unslashed(text))
 	return matched && err == nil
@@ -76,20 +86,28 @@ func (w *Who) identifies() bool {
 }
 
 // matches reports whether c is one of those. Of an unattested caller nothing is
-// known but its grant.
-func (w *Who) matches(c *Caller) bool {
+// known but its grant, and the cgroup of others may be unknown: then the answer
+// is ifUnknown.
+func (w *Who) matches(c *Caller, ifUnknown bool) bool {
 	if len(w.Grants) > 0 && (c.Grant == nil || !slices.Contains(w.Grants, c.Grant.Name) && !slices.Contains(w.Grants, string(c.Grant.ID))) {
 		return false
 	}
-	if !w.identifies() {
+	switch {
+	case !w.identifies():
 		return true
+	case !c.Attested:
+		return ifUnknown
+	case len(w.Users) > 0 && !slices.ContainsFunc(w.Users, func(p Principal) bool { return p.ID == c.UID }),
+		len(w.Groups) > 0 && !slices.ContainsFunc(w.Groups, func(p Principal) bool { return c.inGroup(p.ID) }),
+		len(w.UIDs) > 0 && !slices.Contains(w.UIDs, c.UID):
+		return false
+	case len(w.Units)+len(w.Cgroups) == 0:
+		return true
+	case c.Cgroup == "":
+		return ifUnknown
 	}
-	return c.Attested &&
-		(len(w.Users) == 0 || slices.ContainsFunc(w.Users, func(p Principal) bool { return p.ID == c.UID })) &&
-		(len(w.Groups) == 0 || slices.ContainsFunc(w.Groups, func(p Principal) bool { return c.inGroup(p.ID) })) &&
-		(len(w.UIDs) == 0 || slices.Contains(w.UIDs, c.UID)) &&
-		(len(w.Units) == 0 || c.Unit != "" && matchAny(w.Units, c.Unit)) &&
-		(len(w.Cgroups) == 0 || c.Cgroup != "" && matchAny(w.Cgroups, c.Cgroup))
+	return (len(w.Units) == 0 || c.Unit != "" && matchAny(w.Units, c.Unit)) &&
+		(len(w.Cgroups) == 0 || matchAny(w.Cgroups, c.Cgroup))
 }
 
 // all reports whether the choice is every credential, those to come included.

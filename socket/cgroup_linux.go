@@ -60,16 +60,20 @@ func cgroupID(process *os.File) (id uint64, ok bool) {
 // that of the unified hierarchy, else, on a machine where systemd still uses the
 // old one, of systemd's own. unified says which.
 func parseCgroup(text string) (path string, unified bool) {
+	old := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if found, ok := strings.CutPrefix(line, "0::/"); ok && found != "" {
-			return "/" + found, true
+		if found, ok := strings.CutPrefix(line, "0::"); ok {
+			path = found
 		}
-		if _, found, ok := strings.Cut(line, ":name=systemd:/"); ok {
-			path = "/" + found
+		if _, found, ok := strings.Cut(line, ":name=systemd:"); ok {
+			old = found
 		}
 	}
-	return path, false
+	if old == "" || path != "" && path != "/" {
+		return path, path != ""
+	}
+	return old, false
 }
 
 // A unit is what systemd.unit(5) lets a name be, of the kinds that have processes.

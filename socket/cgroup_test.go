@@ -14,7 +14,7 @@ func TestParseCgroup(t *testing.T) {
 		"5:devices:/d\n1:name=systemd:/system.slice/a.service\n0::/b\n":       {"/b", true},
 		"5:devices:/d\n1:name=systemd:/system.slice/a.service\n0::/\n":        {"/system.slice/a.service", false},
 		"12:pids:/p\n1:name=systemd:/user.slice/user-1.slice/session-3.scope": {"/user.slice/user-1.slice/session-3.scope", false},
-		"0::/\n":              {"", false},
+		"0::/\n":              {"/", true},
 		"0::/../../outside\n": {"/../../outside", true},
 		"":                    {"", false},
 		"nonsense":            {"", false},

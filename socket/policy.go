@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/invectd/invectd/broker"
@@ -101,7 +102,7 @@ func supposedSubject(c *client.PolicySubject) *broker.Subject {
 }
 
 func supposedCaller(q client.PolicyQuestion) broker.Caller {
-	caller := broker.Caller{GID: noGroup, Groups: q.Groups, Unit: q.Unit, Cgroup: q.Cgroup, Runner: q.Runner}
+	caller := broker.Caller{GID: noGroup, Groups: q.Groups, Unit: q.Unit, Cgroup: cmp.Or(q.Cgroup, "/"+q.Unit), Runner: q.Runner}
 	if q.UID != nil {
 		caller.UID, caller.Attested = *q.UID, true
 	}

@@ -33,6 +33,10 @@ type listeners map[string]string
 // are refused, requests and refreshes in flight end and are stored, the store is
 // closed last. ready is called once everything answers.
 func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func(context.Context, listeners)) (err error) {
+	policy, err := startPolicy(c.Policy, log)
+	if err != nil {
+		return err
+	}
 	db, err := store.Open(store.Config{Dir: c.DataDir, Key: c.Key, Log: log})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.DataDir, err)
@@ -43,7 +47,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		return err
 	}
 	defer func() { err = errors.Join(err, trail.Close()) }()
-	d, err := build(ctx, c, db, trail, log)
+	d, err := build(ctx, c, db, trail, policy, log)
 	if err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error { return d.broker.Run(ctx) })
 	g.Go(func() error { return trail.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
-	g.Go(func() error { return d.policy.run(ctx) })
+	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.runner != nil {
 		g.Go(func() error { return d.server.Serve(ctx, open.runner, d.server.RunnerHandler()) })
@@ -84,14 +88,13 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
-	policy      policySource
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
 }
 
 // build makes everything on top of the store, bottom up, and starts nothing.
-func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, log *slog.Logger) (*runningDaemon, error) {
+func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, policy policySource, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
 	registry, err := loadDefinitions(ctx, c, db, log)
 	if err != nil {
@@ -101,13 +104,9 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		_, err := registry.Definition(provider)
 		return err == nil
 	}
-	d.policy, err = startPolicy(c.Policy, log)
-	if err != nil {
-		return nil, err
-	}
 	tokens := broker.NewTokens()
 	meters := metrics.New(metrics.Sources{
-		Tokens: tokens, Known: known, Version: version(), Policy: d.policy.policy,
+		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
 	})
@@ -127,7 +126,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 	d.broker = broker.New(broker.Parts{
 		GrantKey: grantKey,
 		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
-		Auditor: trail, Policy: d.policy.policy, Log: log,
+		Auditor: trail, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
@@ -194,10 +193,11 @@ func listen(c daemonConfig) (o openListeners, err error) {
 			o.close()
 		}
 	}()
-	if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
+	// The runners' one first: others have to pass through the folder that it makes.
+	if o.runner, err = c.Runner.listen(); err != nil {
 		return o, err
 	}
-	if o.runner, err = c.Runner.listen(); err != nil {
+	if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
 		return o, err
 	}
 	if o.metrics, err = listenTCP("--metrics", c.MetricsAddr); err != nil {

@@ -13,19 +13,19 @@ import (
 
 // A policySource is the policy of the daemon and what keeps it up to date.
 type policySource struct {
-	policy  *broker.Policy
+	*broker.Policy
 	watcher *policyfile.Watcher // nil without a file
 }
 
 // startPolicy puts the policy of a file in force, or the one without a file,
 // which lets in root and the daemon's own user.
 func startPolicy(file string, log *slog.Logger) (policySource, error) {
-	p := policySource{policy: broker.NewPolicy(uint32(os.Geteuid()))}
+	p := policySource{Policy: broker.NewPolicy(uint32(os.Geteuid()))}
 	if file == "" {
 		return p, nil
 	}
 	var err error
-	p.watcher, err = policyfile.Start(file, p.policy, log)
+	p.watcher, err = policyfile.Start(file, p.Policy, log)
 	return p, err
 }
 
