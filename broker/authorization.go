@@ -19,8 +19,9 @@ type Authorization struct {
 	RedirectURI string
 	Scopes      []string
 	Inputs      map[string]string
-	Verifier    Secret // RFC 7636; empty where the provider has no PKCE
-	ReturnURL   string // where the browser goes in the end; "" shows a page
+	Params      map[string]string // added to the authorization URL
+	Verifier    Secret            // RFC 7636; empty where the provider has no PKCE
+	ReturnURL   string            // where the browser goes in the end; "" shows a page
 
 	CredentialName string
 	CredentialID   ID // set where an existing credential is reconnected

@@ -77,9 +77,7 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 	if p.Metadata != nil {
 		c.Metadata = p.Metadata
 	}
-	if err := c.settleRefresh(); err != nil {
-		return err
-	}
+	c.settleRefresh()
 	config := c.Config.Merge(p.Config)
 	if config.Text(KeyProvider) != c.Config.Text(KeyProvider) {
 		return invalid("config."+KeyProvider, "cannot change, since the stored tokens are for %q; create another credential", c.Provider)

@@ -80,27 +80,15 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 	if err := checkName(c.Name); err != nil {
 		return Credential{}, err
 	}
-	if err := c.settleRefresh(); err != nil {
-		return Credential{}, err
-	}
+	c.settleRefresh()
 	return c, c.rewrite(config, now)
 }
 
-// settleRefresh takes over what metadata.refresh of an OAuth2 credential says.
-// For other kinds it means nothing here.
-func (c *Credential) settleRefresh() error {
-	c.Lazy = false
-	if c.AuthType != AuthOAuth2 {
-		return nil
-	}
-	switch when := c.Metadata[keyRefresh]; when {
-	case nil, "eager":
-	case "lazy":
-		c.Lazy = true
-	default:
-		return invalid("metadata."+keyRefresh, `give "eager", to renew the token ahead of time, or "lazy", to renew it when it is read`)
-	}
-	return nil
+// settleRefresh takes over what metadata.refresh of an OAuth2 credential says:
+// "lazy" renews its token when it is read, all else ahead of time. The metadata is
+// an open object, so other values are somebody else's.
+func (c *Credential) settleRefresh() {
+	c.Lazy = c.AuthType == AuthOAuth2 && c.Metadata[keyRefresh] == "lazy"
 }
 
 // keyRefresh is where the metadata says when to renew a token.

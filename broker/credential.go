@@ -29,6 +29,9 @@ const (
 	AuthCustom           AuthType = "custom"
 )
 
+// AuthTypes are all kinds.
+var AuthTypes = []AuthType{AuthAPIKey, AuthBearer, AuthBasic, AuthOAuth2, AuthJWT, AuthAWSSigV4, AuthConnectionString, AuthCustom}
+
 // A GrantType is how an OAuth2 credential comes by its tokens, with the values
 // of RFC 6749, section 4, and its extensions.
 type GrantType string
@@ -44,7 +47,7 @@ const (
 type Status string
 
 // The states of a credential. Only the first four are stored; Expired and
-// Disabled follow from other facts, see [Summary.StatusAt].
+// Disabled follow from other facts, and Degraded may, see [Summary.StatusAt].
 const (
 	StatusPending  Status = "pending"         // no token yet
 	StatusActive   Status = "active"          //
@@ -53,6 +56,9 @@ const (
 	StatusExpired  Status = "expired"         // and there is nothing to renew it with
 	StatusDisabled Status = "disabled"        // by an operator, isActive is false
 )
+
+// Statuses are all of them.
+var Statuses = []Status{StatusPending, StatusActive, StatusDegraded, StatusReauth, StatusExpired, StatusDisabled}
 
 // A Summary is what is known of a credential without its body. One lies in
 // memory for every credential, so it holds no secret and nothing long.
@@ -83,17 +89,42 @@ type Summary struct {
 	// Intent is set while a refresh is under way, durably, so that a crash
 	// between the provider's answer and its commit is noticed.
 	Intent *Intent
+
+	// Hindrance says to a person why a refresh that is wanted is not made, where
+	// that is not written down: one that thousands of credentials share is not
+	// worth a write for each, and a store that cannot be written would not take
+	// it. It is known to [Tokens] alone and never stored; "" if there is none.
+	Hindrance string
 }
 
-// StatusAt returns the status as callers see it at now.
+// StatusAt returns the status as callers see it at now. Nobody is told that a
+// credential is active whose renewal is hindered, or whose token ended though it
+// was to be renewed ahead of that.
 func (s Summary) StatusAt(now time.Time) Status {
+	ended := !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
 	switch {
 	case !s.IsActive:
 		return StatusDisabled
-	case s.Status != StatusReauth && !s.Renewable && !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt):
+	case s.Status == StatusReauth:
+		return s.Status
+	case ended && !s.Renewable:
 		return StatusExpired
+	case ended && !s.Lazy, s.Hindrance != "":
+		return StatusDegraded
 	}
 	return s.Status
+}
+
+// ReasonAt returns the reason for what StatusAt says.
+func (c *Credential) ReasonAt(now time.Time) string {
+	status := c.StatusAt(now)
+	switch {
+	case c.StatusReason != "", status != StatusDegraded:
+		return c.StatusReason
+	case c.Hindrance != "":
+		return c.Hindrance
+	}
+	return "the token ended and is not renewed yet; its turn comes, or at once when somebody reads it"
 }
 
 // A Credential is a secret that somebody entrusted to the broker, with all that

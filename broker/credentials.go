@@ -103,6 +103,10 @@ func (b *Broker) view(c Credential, now time.Time) View {
 	if last.After(c.LastUsedAt) {
 		c.LastUsedAt = last
 	}
+	if s, ok := b.Tokens.Get(c.ID); ok {
+		c.Hindrance = s.Hindrance
+	}
+	c.StatusReason = c.ReasonAt(now)
 	return View{Credential: c, Status: c.StatusAt(now), NextRefreshAt: b.Refresher.Due(c.ID)}
 }
 

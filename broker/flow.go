@@ -64,7 +64,7 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, err
 	}
 	authorizationURL, err := b.Server.AuthorizationURL(ctx, connection, AuthorizationRequest{
-		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: r.Params,
+		RedirectURI: a.RedirectURI, State: a.State, Scopes: a.Scopes, Verifier: a.Verifier, Params: a.Params,
 	})
 	if err != nil {
 		return Started{}, err
@@ -116,15 +116,11 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 	if r.ClientID == "" && !r.ClientSecret.Empty() {
 		return Authorization{}, invalid("clientId", "is needed beside clientSecret")
 	}
-	for name := range r.Params {
-		if IsProtocolParam(name) {
-			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
-		}
-	}
 	a := Authorization{
 		State: random256(), Definition: d, RedirectURI: r.RedirectURI,
 		Client:         Client{ID: r.ClientID, Secret: r.ClientSecret},
 		Inputs:         r.Inputs,
+		Params:         r.Params,
 		CredentialName: r.CredentialName,
 		ExpiresAt:      time.Now().UTC().Add(AuthorizationLifetime),
 	}
@@ -135,6 +131,14 @@ func (b *Broker) plan(r StartRequest, existing *Credential) (Authorization, erro
 		}
 		if r.Scopes == nil {
 			r.Scopes = existing.scopes()
+		}
+		if r.Params == nil {
+			a.Params = existing.params()
+		}
+	}
+	for name := range a.Params {
+		if IsProtocolParam(name) {
+			return Authorization{}, invalid("params."+name, "is a parameter of the protocol, which the flow itself sets")
 		}
 	}
 	if a.CredentialName != "" {
@@ -188,6 +192,26 @@ func (c *Credential) scopes() []string {
 	}
 	return out
 }
+
+// params are those that a connection was made with beside the definition's, as
+// Slack's user_scope; nil if there were none.
+func (c *Credential) params() map[string]string {
+	object, _ := c.Metadata[keyParams].(map[string]any)
+	var out map[string]string
+	for name, value := range object {
+		if text, ok := value.(string); ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = text
+		}
+	}
+	return out
+}
+
+// keyParams is where the metadata keeps the parameters of a flow. They are no
+// secret: they went through a browser.
+const keyParams = "params"
 
 // settleRedirect fills in the daemon's own callback, and judges where the
 // browser may be sent in the end: nowhere but to the origins that the operator
@@ -300,7 +324,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Co
 }
 
 func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorization, error) {
-	loopback := k.Host == "" || isLoopbackHost(k.Host)
+	loopback := k.Host == "" || IsLoopbackHost(k.Host)
 	switch {
 	case k.State == "" && !loopback:
 		return Authorization{}, fmt.Errorf("host %q has no callback here: %w", k.Host, ErrForbidden)
@@ -413,7 +437,7 @@ func newConnection(provider, name string, now time.Time) Credential {
 
 // fill puts an answer into a credential, and with it how it was got.
 func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time) {
-	if answer.Scope == "" {
+	if answer.Scope == "" && !answer.ScopeEmpty {
 		answer.Scope = strings.Join(a.Scopes, " ") // RFC 6749, section 5.1
 	}
 	if !a.Definition.Refreshes() {
@@ -423,6 +447,10 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 	c.Metadata = cloneObject(c.Metadata)
 	c.Metadata[KeyProvider] = a.Definition.ID
 	c.Metadata["scopes"] = anyList(a.Scopes)
+	delete(c.Metadata, keyParams)
+	if len(a.Params) > 0 {
+		c.Metadata[keyParams] = anyObject(a.Params)
+	}
 	c.Apply(answer, now)
 }
 
@@ -430,6 +458,7 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 func (a *Authorization) connected(config Config) Config {
 	fields := config.Reveal()
 	fields[KeyProvider] = a.Definition.ID
+	delete(fields, KeyScope) // it is granted anew
 	for key, value := range map[string]string{
 		KeyClientID: a.Client.ID, KeyClientSecret: a.Client.Secret.Reveal(),
 		KeyPrivateKey: a.Client.PrivateKey.Reveal(), KeyPrivateKeyID: a.Client.PrivateKeyID,
@@ -440,11 +469,7 @@ func (a *Authorization) connected(config Config) Config {
 		}
 	}
 	if len(a.Inputs) > 0 {
-		inputs := make(map[string]any, len(a.Inputs))
-		for name, value := range a.Inputs {
-			inputs[name] = value
-		}
-		fields[KeyInputs] = inputs
+		fields[KeyInputs] = anyObject(a.Inputs)
 	}
 	return newConfig(fields)
 }
@@ -457,8 +482,17 @@ func anyList(list []string) []any {
 	return out
 }
 
-// isLoopbackHost reports whether a Host header names this machine.
-func isLoopbackHost(hostport string) bool {
+func anyObject(texts map[string]string) map[string]any {
+	out := make(map[string]any, len(texts))
+	for name, text := range texts {
+		out[name] = text
+	}
+	return out
+}
+
+// IsLoopbackHost reports whether a Host header (RFC 9110, section 7.2) names
+// this machine's loopback.
+func IsLoopbackHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

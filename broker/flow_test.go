@@ -87,9 +87,10 @@ type idle struct{}
 func (idle) Refresh(context.Context, broker.ID, broker.Need) (broker.Token, error) {
 	return broker.Token{}, errors.New("nothing to refresh with")
 }
-func (idle) Schedule(broker.Summary) {}
-func (idle) Forget(broker.ID)        {}
-func (idle) Due(broker.ID) time.Time { return time.Time{} }
+func (idle) Schedule(broker.Summary)  {}
+func (idle) Forget(broker.ID)         {}
+func (idle) Due(broker.ID) time.Time  { return time.Time{} }
+func (idle) Outages() []broker.Outage { return nil }
 
 // newBroker returns a broker with one provider, "acme", and its store.
 func newBroker(t *testing.T, p *provider) (*broker.Broker, *brokertest.MemStore) {
@@ -321,6 +322,65 @@ func TestReconnect(t *testing.T) {
 	}
 	if _, err := b.StartAuthorization(t.Context(), self, broker.StartRequest{ExistingCredentialID: "mine", ProviderID: "other"}); err == nil {
 		t.Error("a credential was reconnected to another provider")
+	}
+}
+
+// TestReconnectRemembersParams: what the first flow asked for beside the scopes is
+// asked for again, unless a flow says otherwise.
+func TestReconnectRemembersParams(t *testing.T) {
+	p := &provider{}
+	b, _ := newBroker(t, p)
+	finish := func(r broker.StartRequest) broker.Completion {
+		t.Helper()
+		done, err := b.CompleteRedirect(t.Context(), broker.Callback{State: start(t, b, r).State, Code: broker.NewSecret("c")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	finish(broker.StartRequest{CredentialName: "mine", Params: map[string]string{"user_scope": "search:read"}})
+	for _, test := range []struct{ given, want map[string]string }{
+		{nil, map[string]string{"user_scope": "search:read"}},
+		{map[string]string{"team": "T1"}, map[string]string{"team": "T1"}},
+		{nil, map[string]string{"team": "T1"}},
+		{map[string]string{}, map[string]string{}},
+		{nil, nil},
+	} {
+		done := finish(broker.StartRequest{ExistingCredentialID: "mine", Params: test.given})
+		if !maps.Equal(p.request.Params, test.want) {
+			t.Errorf("reconnected with params %v: asked with %v, want %v", test.given, p.request.Params, test.want)
+		}
+		if _, kept := done.Metadata["params"]; kept != (len(test.want) > 0) {
+			t.Errorf("metadata = %v, want params only where there are some", done.Metadata)
+		}
+	}
+	if _, err := b.UpdateCredential(t.Context(), self, "mine", broker.CredentialPatch{Metadata: map[string]any{"params": map[string]any{"state": "mine"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StartAuthorization(t.Context(), self, broker.StartRequest{ExistingCredentialID: "mine"}); err == nil {
+		t.Error("a parameter of the protocol was taken from the metadata")
+	}
+}
+
+// TestEmptyScopeIsStored: a token that was granted nothing by name does not bear
+// the scopes that were asked for, nor those of before.
+func TestEmptyScopeIsStored(t *testing.T) {
+	p := &provider{}
+	b, _ := newBroker(t, p)
+	p.answer = broker.TokenResponse{AccessToken: broker.NewSecret("at"), RefreshToken: broker.NewSecret("rt")}
+	for _, test := range []struct {
+		empty bool
+		want  string
+	}{{false, "write offline"}, {true, ""}} {
+		p.answer.ScopeEmpty = test.empty
+		r := broker.StartRequest{CredentialName: "mine", Scopes: []string{"write"}}
+		if test.empty {
+			r = broker.StartRequest{ExistingCredentialID: "mine"}
+		}
+		done, err := b.CompleteRedirect(t.Context(), broker.Callback{State: start(t, b, r).State, Code: broker.NewSecret("c")})
+		if err != nil || done.Config.Text("scope") != test.want {
+			t.Errorf("scope of an answer whose scope is empty (%v) = %q, %v, want %q", test.empty, done.Config.Text("scope"), err, test.want)
+		}
 	}
 }
 

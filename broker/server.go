@@ -45,6 +45,7 @@ type TokenResponse struct {
 	AccessToken  Secret
 	RefreshToken Secret         // empty if the answer has none
 	Scope        string         // space-separated; "" if the answer has none
+	ScopeEmpty   bool           // the answer has a scope with nothing in it: a GitHub App's token, whose reach is set elsewhere
 	ExpiresAt    time.Time      // zero: never
 	Captured     map[string]any // what the definition captures
 	// Others are the further tokens of an answer that brings several, by the

@@ -10,6 +10,7 @@ type Census struct {
 	Credentials map[Status]int // those that the caller may list
 	All         map[Status]int // which is not for the caller
 	Providers   int
+	Outages     []Outage // token endpoints that fail for everybody, for those who may list everything
 }
 
 // statuses are all that a credential can be in.
@@ -43,7 +44,7 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions())}
 	access := b.Policy.For(caller)
 	if access.everything() {
-		census.Credentials = census.All
+		census.Credentials, census.Outages = census.All, b.Refresher.Outages()
 		return census, nil
 	}
 	census.Credentials = noneByStatus()

@@ -103,4 +103,16 @@ type Refresher interface {
 	Forget(id ID)
 	// Due returns when the credential will be refreshed next; zero if never.
 	Due(id ID) time.Time
+	// Outages returns the token endpoints that fail for everybody now, ordered by
+	// host.
+	Outages() []Outage
+}
+
+// An Outage is a token endpoint that fails for every credential. It is asked by
+// one at a time and now and then, while the others wait and spend nothing.
+type Outage struct {
+	Host    string // or the id of a definition whose endpoint is not known
+	Since   time.Time
+	Waiting map[string]int // credentials that are to be renewed and wait, by provider
+	Failure string         // the last one, for a person
 }

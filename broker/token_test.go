@@ -90,6 +90,12 @@ func TestStatusAt(t *testing.T) {
 		{"switched off wins", broker.Summary{Status: broker.StatusReauth}, broker.StatusDisabled},
 		{"ended, nothing to renew with", broker.Summary{IsActive: true, Status: broker.StatusActive, ExpiresAt: past}, broker.StatusExpired},
 		{"ended, renewable", broker.Summary{IsActive: true, Status: broker.StatusDegraded, ExpiresAt: past, Renewable: true}, broker.StatusDegraded},
+		{"ended, still called active", broker.Summary{IsActive: true, Status: broker.StatusActive, ExpiresAt: past, Renewable: true}, broker.StatusDegraded},
+		{"ends now", broker.Summary{IsActive: true, Status: broker.StatusActive, ExpiresAt: now, Renewable: true}, broker.StatusDegraded},
+		{"ended, renewed when read", broker.Summary{IsActive: true, Status: broker.StatusActive, ExpiresAt: past, Renewable: true, Lazy: true}, broker.StatusActive},
+		{"hindered", broker.Summary{IsActive: true, Status: broker.StatusActive, Renewable: true, Hindrance: "why"}, broker.StatusDegraded},
+		{"hindered, switched off", broker.Summary{Status: broker.StatusActive, Hindrance: "why"}, broker.StatusDisabled},
+		{"hindered, refused", broker.Summary{IsActive: true, Status: broker.StatusReauth, Hindrance: "why"}, broker.StatusReauth},
 		{"refused stays refused", broker.Summary{IsActive: true, Status: broker.StatusReauth, ExpiresAt: past}, broker.StatusReauth},
 	} {
 		if got := test.s.StatusAt(now); got != test.want {

@@ -62,7 +62,22 @@ func (t *Tokens) Put(c Credential) {
 	if !ok || old.summary.Revision > c.Revision {
 		return
 	}
+	c.Hindrance = old.summary.Hindrance
 	t.replace(old, &entry{summary: c.Summary, token: token, labels: Labels(c.Metadata), usage: old.usage})
+}
+
+// Hinder takes note of why a refresh of a credential that is wanted is not made;
+// "" where nothing is in its way any more. It touches no disk.
+func (t *Tokens) Hinder(id ID, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, ok := t.entries[id]
+	if !ok || old.summary.Hindrance == why {
+		return
+	}
+	hindered := *old
+	hindered.summary.Hindrance = why
+	t.replace(old, &hindered)
 }
 
 // Delete forgets a credential.

@@ -40,7 +40,9 @@ type Sources struct {
 	// Writable reports whether the store can be written now.
 	Writable func() bool
 	// Audit tells how the audit log is.
-	Audit   func() AuditState
+	Audit func() AuditState
+	// Outages returns the token endpoints that fail for everybody now.
+	Outages func() []broker.Outage
 	Version string
 }
 
@@ -77,7 +79,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_writable",
 		Help: "1 if the store can be written, else 0: nothing is renewed then.",
 	}, func() float64 { return yes(s.Writable()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -23,6 +23,9 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Audit: func() metrics.AuditState {
 			return metrics.AuditState{Writable: true, Missed: 3, Line: 1207, Mark: 1 << 47}
 		},
+		Outages: func() []broker.Outage {
+			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
+		},
 	})
 }
 
@@ -62,6 +65,10 @@ func TestMetrics(t *testing.T) {
 		`invectd_credentials{status="reauth_required"} 0`,
 		`invectd_token_expiry_seconds_min{provider="google"} 99.`,
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
+		`invectd_circuits_open{provider="google"} 1`,
+		`invectd_circuit_waiting_credentials{provider="google"} 7`,
+		`invectd_circuits_open{provider="unknown"} 2`,
+		`invectd_circuit_waiting_credentials{provider="unknown"} 3`,
 		`invectd_build_info{version="v1"} 1`,
 		`invectd_store_writable 1`,
 		`invectd_audit_writable 1`,

@@ -22,12 +22,13 @@ const (
 	ownContext   breakage = "the detached context"
 	noSingle     breakage = "the single flight"
 	noBackoff    breakage = "the backoff"
+	noHaste      breakage = "the haste within a grace window"
 )
 
 // TestSimulationBites takes the steps out, one at a time, and wants the
 // simulation to notice each.
 func TestSimulationBites(t *testing.T) {
-	for _, broken := range []breakage{noReRead, noIntent, publishFirst, ownContext, noSingle, noBackoff} {
+	for _, broken := range []breakage{noReRead, noIntent, publishFirst, ownContext, noSingle, noBackoff, noHaste} {
 		t.Run("without "+string(broken), func(t *testing.T) {
 			const patience = 30
 			for seed := range uint64(patience) {
@@ -56,6 +57,14 @@ func (b breakage) config(s *simulation, c refresher.Config) refresher.Config {
 		c.Store = impatient{s.process}
 	}
 	return c
+}
+
+// policy is what the refresher knows of a provider.
+func (b breakage) policy(provider string) (p broker.RefreshPolicy) {
+	if b != noHaste {
+		p.ReuseGrace = broker.Duration(graceOf(provider))
+	}
+	return p
 }
 
 // refresher is what the broker of a process speaks to.

@@ -3,6 +3,7 @@ package refresher_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,22 @@ func TestDeadEndpointIsProbed(t *testing.T) {
 		if more := w.provider.callCount() - calls; more > 1 {
 			t.Errorf("%d readers made %d requests, want one probe at most", count, more)
 		}
+		outages := w.Outages()
+		if len(outages) != 1 || outages[0].Host != "p" || outages[0].Failure == "" || outages[0].Since.Sub(begun) > 10*time.Minute {
+			t.Errorf("Outages = %+v, want one of p since before the tokens ended", outages)
+		} else if waits := outages[0].Waiting["p"]; waits < count-10 {
+			t.Errorf("%d wait for it, want nearly all of %d", waits, count)
+		}
+		if degraded := w.tokens.CountByStatus(time.Now())[broker.StatusDegraded]; degraded != count {
+			t.Errorf("%d are shown as degraded, want all of %d", degraded, count)
+		}
+		revisions := 0
+		for _, id := range ids {
+			revisions += int(w.stored(id).Revision) - 1
+		}
+		if revisions > 200 {
+			t.Errorf("%d writes for %d credentials that wait, want a handful for each probe", revisions, count)
+		}
 		written := w.stored(ids[7]).Revision
 		time.Sleep(time.Until(back))
 		if now := w.stored(ids[7]).Revision; now > written+2 {
@@ -81,6 +98,14 @@ func TestDeadEndpointIsProbed(t *testing.T) {
 		}
 		if peak > 8*10 {
 			t.Errorf("%d requests in one second, want no more than eight at once", peak)
+		}
+		if outages := w.Outages(); len(outages) != 0 {
+			t.Errorf("Outages = %+v once it is back, want none", outages)
+		}
+		for _, line := range []string{"a token endpoint fails for every credential", "a token endpoint works again"} {
+			if n := strings.Count(w.log.String(), line); n != 1 {
+				t.Errorf("the log says %q %d times, want once", line, n)
+			}
 		}
 		t.Logf("all were renewed within %v, at most %d in a second", last.Round(time.Second), peak)
 		if err := stop(); err != nil {
@@ -154,4 +179,31 @@ func TestReaderProbes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUselessProbe: an answer that nobody can make anything of is no reason for
+// thousands to probe one right after the other.
+func TestUselessProbe(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.provider.takes = 100 * time.Millisecond
+		for range 200 {
+			w.connect("p", 10*time.Minute)
+		}
+		w.provider.down(time.Now().Add(time.Hour), "p")
+		stop := w.start()
+		time.Sleep(10 * time.Minute)
+		for range 1000 { // a firewall says no, to everybody
+			w.provider.fail(fault{err: &broker.ProviderError{Op: "refresh", Provider: "p", Host: "p.example", Sent: broker.SentAnswered, Status: 403}})
+		}
+		w.provider.down(time.Now(), "p")
+		before := w.provider.callCount()
+		time.Sleep(10 * time.Minute)
+		if calls := w.provider.callCount() - before; calls > 60 {
+			t.Errorf("%d requests in ten minutes of useless answers, want a probe now and then", calls)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
 }

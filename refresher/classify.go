@@ -102,17 +102,22 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// reason says to a person what became of a credential.
-func reason(outcome Outcome, err error, interrupted bool) string {
-	if outcome != OutcomeGrantRefused {
+// reason says to a person what became of a credential, and whether its refresh
+// token is in doubt.
+func reason(outcome Outcome, err error, doubt bool) string {
+	switch {
+	case outcome == OutcomeGrantRefused:
+	case doubt:
+		return err.Error() + "; a refresh was cut off, so the refresh token may be spent: the next answer of the provider tells"
+	default:
 		return err.Error()
 	}
 	code := "no code"
 	if p, ok := errors.AsType[*broker.ProviderError](err); ok && p.Code != "" {
 		code = p.Code
 	}
-	if interrupted {
-		return fmt.Sprintf("interrupted_rotation: an earlier refresh was cut off before its answer was stored, and now the provider refuses the refresh token (%s)", code)
+	if doubt {
+		return fmt.Sprintf("interrupted_rotation: an earlier refresh was cut off before its answer was stored, and most likely spent the refresh token, which the provider now refuses (%s)", code)
 	}
 	return fmt.Sprintf("the provider refused the refresh token (%s)", code)
 }

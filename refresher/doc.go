@@ -49,10 +49,24 @@
 // out. A credential that has no access token yet becomes pending where the
 // diagram says that client or grant make it active.
 //
-// Two more states are only shown, since they follow from other facts: disabled
-// while isActive is false, and expired once a token ended that nothing is at
-// hand to renew with. A store that cannot be read or written changes no state:
-// it could not be told either.
+// What is shown is another state than the stored one where other facts say so.
+// It is worked out anew each time, so that it costs no write however many it
+// strikes at once, and ends when the fact does:
+//
+//	pending         ~~hindered~~> degraded
+//	active          ~~hindered~~> degraded
+//	active          ~~ended~~>    degraded
+//	active          ~~over~~>     expired
+//	degraded        ~~over~~>     expired
+//	pending         ~~off~~>      disabled
+//	active          ~~off~~>      disabled
+//	degraded        ~~off~~>      disabled
+//	reauth_required ~~off~~>      disabled
+//
+// hindered: a refresh is wanted and not made, since the circuit of the token
+// endpoint is open or the store cannot be written. ended: the token did, and it
+// is none that is renewed only when somebody reads it. over: it ended and nothing
+// is at hand to renew it with. off: isActive is false.
 //
 // # Neighbours
 //

@@ -77,7 +77,13 @@ func (f *flight) inARow(outcome Outcome) int {
 func (f *flight) remember(x *failure) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue.entry(f.id, f.provider).failure = x
+	e := f.queue.entry(f.id, f.provider)
+	e.failure, e.held = x, false
+	hindrance := ""
+	if x != nil && !x.stored {
+		hindrance = x.err.Error()
+	}
+	f.config.Tokens.Hinder(f.id, hindrance)
 }
 
 // keep holds on to tokens that are not stored yet; nil when they are.

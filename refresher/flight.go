@@ -20,6 +20,7 @@ var (
 	// errSuperseded says that the credential has other tokens than those that
 	// the flight was about.
 	errSuperseded    = errors.New("the credential got other tokens meanwhile")
+	errWritten       = errors.New("an earlier attempt wrote it, though the store said otherwise")
 	errDeadOnArrival = errors.New("the token had expired when it came")
 	errPanic         = errors.New("the refresh failed in a way that nobody foresaw; the log has more")
 )
@@ -32,12 +33,14 @@ type flight struct {
 	need       broker.Need // of the caller who started it
 	forced     bool        // by a caller
 	provider   string
-	endpoint   string        // "" until the circuit let it pass
-	generation uint64        // as it was last committed
-	status     broker.Status // likewise
-	asked      bool          // the provider, so the grant may be spent
-	outcome    Outcome       // "" while no provider was to be asked
-	announced  *announcement // in the audit; nil before the provider was to be asked
+	endpoint   string               // "" until the circuit let it pass
+	policy     broker.RefreshPolicy // of the provider
+	intentAt   time.Time            // of the intent that this flight wrote
+	generation uint64               // as it was last committed
+	status     broker.Status        // likewise
+	asked      bool                 // the provider, so the grant may be spent
+	outcome    Outcome              // "" while no provider was to be asked
+	announced  *announcement        // in the audit; nil before the provider was to be asked
 }
 
 // An announcement is the line of the audit that says that a grant is to be spent.
@@ -77,6 +80,16 @@ func (p *pair) succeeds(c *broker.Credential) bool {
 	return !spent.Empty() && !p.answer.RefreshToken.Empty() && c.Config.Secret(broker.KeyRefreshToken).Equal(spent)
 }
 
+// isIn reports whether c has what the answer brought: an earlier attempt to store
+// it was told to have failed and had not.
+func (p *pair) isIn(c *broker.Credential) bool {
+	has := func(key string, secret broker.Secret) bool {
+		return secret.Empty() || c.Config.Secret(key).Equal(secret)
+	}
+	return c.Generation == p.spent.generation+1 && !p.answer.AccessToken.Empty() &&
+		has(broker.KeyAccessToken, p.answer.AccessToken) && has(broker.KeyRefreshToken, p.answer.RefreshToken)
+}
+
 // fly runs the flight from step 2 on, on its own context.
 func (f *flight) fly(ctx context.Context) (token broker.Token, err error) {
 	begun := time.Now()
@@ -110,6 +123,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
+	f.policy = connection.Definition.Refresh
 	if err := f.enter(connection); err != nil {
 		return broker.Token{}, err
 	}
@@ -172,7 +186,19 @@ func (f *flight) readAgain(ctx context.Context) (broker.Credential, error) {
 	}
 	f.config.Tokens.Put(c)
 	f.generation = c.Generation
+	if c.Intent != nil && f.nobodyAsked(c.Intent.At) {
+		c.Intent = nil
+	}
 	return c, nil
+}
+
+// nobodyAsked reports whether an intent is one that the store took, said it had
+// not, and that no request followed: nothing is in doubt over it.
+func (f *flight) nobodyAsked(at time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.queue.entries[f.id]
+	return ok && e.unasked.Equal(at)
 }
 
 // mayAsk returns why the provider is not asked; nil if it may be.
@@ -225,6 +251,7 @@ func (f *flight) tellAudit(token broker.Token, err error) {
 // writeIntent is step 4.
 func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 	g, now := grantOf(c), wallClock()
+	f.intentAt = now
 	_, err := f.update(ctx, func(c *broker.Credential) error {
 		if !g.isOf(c) || !c.IsActive {
 			return errSuperseded
@@ -236,6 +263,11 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 		return err
 	}
 	if err != nil {
+		if !interrupted(c.Summary) { // else there is doubt over an earlier one
+			f.mu.Lock()
+			f.queue.entry(f.id, f.provider).unasked = now
+			f.mu.Unlock()
+		}
 		return f.storeFailed("refreshing", err)
 	}
 	return nil
@@ -244,6 +276,8 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 // ask is step 5. Once it was called the grant may be spent, whatever it returns.
 func (f *flight) ask(ctx context.Context, k broker.Connection, c *broker.Credential) (answer broker.TokenResponse, err error) {
 	defer func() { f.caught(recover(), &err) }()
+	ctx, cancel := context.WithTimeout(ctx, askFor(f.config.Timeout, shortGrace(f.policy)))
+	defer cancel()
 	if c.GrantType() == broker.GrantClientCredentials {
 		return f.config.Server.ClientCredentials(ctx, k, k.Definition.Scopes(wantedScopes(c)))
 	}
@@ -269,13 +303,18 @@ func wantedScopes(c *broker.Credential) (scopes []string) {
 }
 
 // commit is step 6. Until it succeeds the pair is kept in memory, and the next
-// flights do nothing but try again.
+// flights do nothing but try again. What a store said it could not write may be
+// there all the same once it is back: then it is committed.
 func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error) {
 	f.keep(p)
+	var found broker.Credential
 	c, err := f.update(ctx, func(c *broker.Credential) error {
 		switch {
 		case p.spent.isOf(c):
 			c.Apply(p.answer, p.receivedAt)
+		case p.isIn(c):
+			found = *c
+			return errWritten
 		case p.succeeds(c):
 			c.Rotate(p.answer.RefreshToken)
 		default:
@@ -284,6 +323,9 @@ func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error)
 		return nil
 	})
 	switch {
+	case errors.Is(err, errWritten):
+		f.keep(nil)
+		return found, nil
 	case err == nil, f.superseded(err):
 		f.keep(nil)
 		return c, err

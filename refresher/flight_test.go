@@ -251,6 +251,60 @@ func TestReadCommitsKeptTokens(t *testing.T) {
 	})
 }
 
+// TestFailedButPersisted: the store says that a write failed, and it is there
+// once the store is back. The new tokens are recognised, told and served; what
+// was spent is not spent again, and an intent that nobody followed leaves no doubt.
+func TestFailedButPersisted(t *testing.T) {
+	for _, step := range []string{"intent", "commit", "outcome"} {
+		t.Run(step, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				id := w.expired()
+				if step == "outcome" {
+					w.provider.fail(outage(503, 0))
+				}
+				begin := w.events.Last()
+				w.store.setAfter(func(at string) error {
+					if at != step {
+						return nil
+					}
+					w.store.Fail(errors.New("the disk is sick")) // until it was opened again
+					return errors.New("the disk is sick")
+				})
+				_, err := w.read(id, reader)
+				time.Sleep(wantRetry(t, err, nil))
+				w.store.setAfter(nil)
+				w.store.Fail(nil)
+				if step == "intent" {
+					w.provider.fail(fault{err: refusal("invalid_grant")})
+					_, err := w.read(id, reader)
+					if e, ok := errors.AsType[*broker.ReauthorizeError](err); !ok || strings.Contains(e.Reason, "interrupted_rotation") {
+						t.Errorf("Refresh = %v, want a refusal that knows of no interruption", err)
+					}
+					w.wantCalls(1)
+					return
+				}
+				if token := w.mustRead(id, reader); token.Generation != 2 {
+					t.Errorf("generation = %d, want 2", token.Generation)
+				}
+				w.wantGeneration(id, 2)
+				if c := w.stored(id); c.Intent != nil || c.Status != broker.StatusActive || c.Hindrance != "" {
+					t.Errorf("intent %v, status %s, want none, active", c.Intent, c.Status)
+				}
+				calls := 1
+				if step == "outcome" {
+					calls = 2
+				}
+				w.wantCalls(calls)
+				events, err := w.events.After(t.Context(), begin)
+				if err != nil || !slices.ContainsFunc(events, func(e broker.Event) bool { return e.Type == broker.EventRefreshed }) {
+					t.Errorf("events = %v (%v), want one of the refresh", events, err)
+				}
+			})
+		})
+	}
+}
+
 func TestKeptTokensThatEndedAreRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -17,11 +17,15 @@ func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) er
 	if outcome == OutcomeStoreUnavailable {
 		return f.storeFailed("refreshing", cause)
 	}
-	why := reason(outcome, cause, interrupted(c.Summary))
+	doubt := f.doubt(c, cause)
+	why := reason(outcome, cause, doubt != nil)
 	if outcome == OutcomeGrantRefused && c.Status == broker.StatusReauth && c.StatusReason != "" {
 		why = c.StatusReason // forced in vain: what came of it first is still why
 	}
 	x := f.failed(outcome, cause, fmt.Errorf("refreshing credential %q: %w", c.Name, cause))
+	if doubt != nil && retryAfter(cause) == 0 {
+		x.retryAt = hurried(x.retryAt, doubt.At, x.at, shortGrace(f.policy))
+	}
 	switch outcome {
 	case OutcomeGrantRefused:
 		x.err = &broker.ReauthorizeError{ID: c.ID, Name: c.Name, Provider: c.Provider, Reason: why}
@@ -29,7 +33,7 @@ func (f *flight) fail(ctx context.Context, c *broker.Credential, cause error) er
 		// The cause is about another request than the reader's own.
 		x.err = fmt.Errorf("refreshing credential %q: %w: %s", c.Name, broker.ErrNotConfigured, cause)
 	}
-	stored, err := f.update(ctx, f.record(c, x, cause, why))
+	stored, err := f.update(ctx, f.record(c, x, doubt, why))
 	if f.superseded(err) {
 		return err
 	}
@@ -56,15 +60,27 @@ func (f *flight) tellFailure(outcome Outcome, c *broker.Credential) {
 	f.tell(broker.EventRefreshFailed, c)
 }
 
-// record returns the change that writes a failure down. The intent stays where
-// this attempt, or one before, may have spent the refresh token unnoticed.
-func (f *flight) record(before *broker.Credential, x *failure, cause error, why string) func(*broker.Credential) error {
-	g, doubtful := grantOf(before), interrupted(before.Summary) || undecided(cause)
+// doubt returns the last intent over which the refresh token may have been spent
+// unnoticed, in this attempt or one before; nil if none.
+func (f *flight) doubt(before *broker.Credential, cause error) *broker.Intent {
+	switch {
+	case f.asked && undecided(cause) && mayBeSpent(before, f.policy):
+		return &broker.Intent{Generation: before.Generation, At: f.intentAt}
+	case inDoubt(before, f.policy):
+		return before.Intent
+	}
+	return nil
+}
+
+// record returns the change that writes a failure down. What is in doubt stays so
+// until an answer decides.
+func (f *flight) record(before *broker.Credential, x *failure, doubt *broker.Intent, why string) func(*broker.Credential) error {
+	g := grantOf(before)
 	return func(c *broker.Credential) error {
 		if !g.isOf(c) {
 			return errSuperseded
 		}
-		if !doubtful || x.outcome == OutcomeGrantRefused {
+		if c.Intent = doubt; x.outcome == OutcomeGrantRefused {
 			c.Intent = nil
 		}
 		switch {

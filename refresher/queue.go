@@ -2,6 +2,7 @@ package refresher
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -16,10 +17,19 @@ type entry struct {
 	due      time.Time // when the schedule refreshes it; zero if never
 	// notBefore keeps the schedule, and nobody else, from it until then.
 	notBefore time.Time
-	place     place
-	index     int      // in the heap, if it is there
-	failure   *failure // of the last attempt; nil if it succeeded
-	kept      *pair    // tokens that the store has not taken yet; nil if none
+	// held says that it waits for the circuit of its endpoint, and for the token
+	// after heldGeneration.
+	held           bool
+	heldGeneration uint64
+	// doubt says that its refresh token may be spent, so that it comes first, and
+	// graceUntil until when the provider takes that once more; zero if unknown.
+	doubt      bool
+	graceUntil time.Time
+	place      place
+	index      int       // in the heap, if it is there
+	failure    *failure  // of the last attempt; nil if it succeeded
+	unasked    time.Time // of an intent that may be stored and that no request followed
+	kept       *pair     // tokens that the store has not taken yet; nil if none
 }
 
 // A place is where in the queue an entry is.
@@ -47,7 +57,7 @@ type queue struct {
 
 // A lane holds what is due of one provider.
 type lane struct {
-	ready   []*entry // oldest first; those that are not placeReady any more are skipped
+	ready   []*entry // what is in doubt first, then the oldest; those that are not placeReady any more are skipped
 	running int
 }
 
@@ -114,7 +124,11 @@ func (q *queue) ripen(now time.Time) (next time.Time) {
 		if len(l.ready) == 0 {
 			q.turn = append(q.turn, l)
 		}
-		l.ready = append(l.ready, e)
+		if e.doubt {
+			l.ready = slices.Insert(l.ready, 0, e)
+		} else {
+			l.ready = append(l.ready, e)
+		}
 	}
 	return time.Time{}
 }

@@ -156,6 +156,7 @@ func (r *Refresher) join(ctx context.Context, id broker.ID, need broker.Need) (l
 			return nil, e.failure.answer(now)
 		}
 		if c, blocked := r.blocks(e, f.forced, now); blocked {
+			r.hold(e, c)
 			return nil, c.answer(now)
 		}
 	}
@@ -234,10 +235,18 @@ func (r *Refresher) plan(id broker.ID) {
 		}
 		e = r.queue.entry(id, s.Provider)
 	}
-	if e.failure != nil && !e.failure.holds(s) {
+	if e.failure != nil && e.kept == nil && !e.failure.holds(s) {
 		e.failure = nil
+		r.config.Tokens.Hinder(id, "")
 	}
-	if !due.IsZero() {
+	if e.held && (s.Generation != e.heldGeneration || !s.Renewable) {
+		r.release(e)
+	}
+	e.doubt, e.graceUntil = interrupted(s), time.Time{}
+	if grace := shortGrace(definition.Refresh); e.doubt && grace > 0 {
+		e.graceUntil = s.Intent.At.Add(grace)
+	}
+	if !due.IsZero() && !now.Before(e.graceUntil) {
 		due = later(due, e.notBefore)
 	}
 	switch {

@@ -110,7 +110,7 @@ func (r *Refresher) joinDue(ctx context.Context, e *entry) <-chan singleflight.R
 		return nil
 	}
 	if c, blocked := r.blocks(e, false, now); blocked {
-		r.hold(e, c, now)
+		r.putOff(e, c, now)
 		r.plan(e.id)
 		return nil
 	}

@@ -87,9 +87,26 @@ func (s *simulation) begin(by *process, provider, refresh string) (*simUse, simF
 	if len(calls) > maxPerMinute+s.forced[g.id] {
 		s.violate("%s was asked for %d times in a minute", g.id, len(calls))
 	}
-	use := &simUse{by: by}
+	s.checkSaved(refresh, g, graceOf(provider))
+	use := &simUse{by: by, at: now}
 	g.uses = append(g.uses, use)
 	return use, s.server.take(provider, g.id)
+}
+
+// checkSaved checks of a refresh token whose answer was lost that the next request
+// with it came before the provider's grace was over, unless the daemon was down
+// for that or could not store anything. s.mu is held.
+func (s *simulation) checkSaved(refresh string, g *simGrant, grace time.Duration) {
+	over := g.spent.Add(grace)
+	if g.spent.IsZero() || grace == 0 || time.Now().Before(over) || s.booted.After(over.Add(-5*time.Second)) || s.unkeptUntil.After(g.spent) {
+		return
+	}
+	for _, use := range g.uses {
+		if use.at.After(g.spent) && use.at.Before(over) {
+			return
+		}
+	}
+	s.violate("the rotation of %s was not saved: it came again %v after it was spent, and had %v", refresh, time.Since(g.spent), grace)
 }
 
 func (s *simulation) end(use *simUse) {
@@ -170,6 +187,7 @@ func (s *simulation) heal() {
 	s.pass(3 * time.Minute) // the disk is not full for longer
 	s.mu.Lock()
 	clear(s.failing)
+	clear(s.lying)
 	clear(s.server.script)
 	clear(s.server.outages)
 	s.mu.Unlock()

@@ -132,14 +132,22 @@ func (p *process) wrote(step string, c broker.Credential, err error) (broker.Cre
 	}
 	p.s.remember(c)
 	p.reach("after "+step, c.ID)
-	if !p.alive() {
+	p.s.mu.Lock()
+	lies := p.s.lying[step]
+	p.s.mu.Unlock()
+	switch {
+	case !p.alive():
 		return broker.Credential{}, errCrashed
+	case lies:
+		return broker.Credential{}, fmt.Errorf("the disk does not say whether it has it: %w", broker.ErrStoreUnavailable)
 	}
 	return c, nil
 }
 
 func stepOf(old, c broker.Credential) string {
 	switch {
+	case c.Status != old.Status && c.LastRefreshAt == old.LastRefreshAt, c.RetryAt != old.RetryAt && !c.RetryAt.IsZero():
+		return "outcome"
 	case c.Intent != nil && (old.Intent == nil || c.Intent.At != old.Intent.At):
 		return "intent"
 	case c.LastRefreshAt != old.LastRefreshAt:

@@ -44,6 +44,7 @@ type simFamily struct {
 // A simUse is one request with a refresh token.
 type simUse struct {
 	by     *process
+	at     time.Time
 	ended  bool
 	lost   bool // no answer came, or none that could be used
 	failed bool // answered, and nothing was spent
@@ -78,6 +79,14 @@ func graceOf(provider string) time.Duration {
 		return 30 * time.Second
 	}
 	return 0
+}
+
+// patienceOf is how long a request may take.
+func patienceOf(provider string) time.Duration {
+	if grace := graceOf(provider); grace > 0 {
+		return grace / 2
+	}
+	return 30 * time.Second
 }
 
 func newSimServer() *simServer {
@@ -160,7 +169,7 @@ func (c simClient) Refresh(ctx context.Context, k broker.Connection, token broke
 		defer s.mu.Unlock()
 		use.lost = true
 		s.server.counts.lost++
-		if took := time.Since(begun); timeout && c.by.alive() && took < 29*time.Second {
+		if took := time.Since(begun); timeout && c.by.alive() && took < patienceOf(provider)-time.Second {
 			s.violate("a request with %s was given up after %v: whoever asked for it left", refresh, took)
 		}
 		return broker.TokenResponse{}, silence(timeout)

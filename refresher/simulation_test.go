@@ -82,18 +82,21 @@ type simulation struct {
 
 	consents int
 
-	mu         sync.Mutex // guards all below
-	server     *simServer
-	failing    map[string]bool // steps that the store does not do now
-	crashAt    crashPoint      // where the process is to crash; zero if nowhere
-	durable    map[string]bool // access and refresh tokens that were committed
-	promised   map[broker.ID]promise
-	forced     map[broker.ID]int // requests that an operator's force may make
-	spreads    uint64
-	spreadAt   uint64
-	moment     time.Time // of the last write
-	writes     int       // at that moment
-	violations []string
+	mu          sync.Mutex // guards all below
+	server      *simServer
+	failing     map[string]bool // steps that the store does not do now
+	lying       map[string]bool // steps that the store does and says that it did not
+	unkeptUntil time.Time       // when the store last was or will be like that
+	booted      time.Time       // the present process
+	crashAt     crashPoint      // where the process is to crash; zero if nowhere
+	durable     map[string]bool // access and refresh tokens that were committed
+	promised    map[broker.ID]promise
+	forced      map[broker.ID]int // requests that an operator's force may make
+	spreads     uint64
+	spreadAt    uint64
+	moment      time.Time // of the last write
+	writes      int       // at that moment
+	violations  []string
 }
 
 // A promise is what a caller was told is stored.
@@ -113,7 +116,7 @@ func simulate(t *testing.T, seed uint64, broken breakage) *simulation {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	s := &simulation{
 		T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), broken: broken, disk: &memoryDisk{},
-		server: newSimServer(), failing: map[string]bool{}, durable: map[string]bool{},
+		server: newSimServer(), failing: map[string]bool{}, lying: map[string]bool{}, durable: map[string]bool{},
 		promised: map[broker.ID]promise{}, forced: map[broker.ID]int{},
 	}
 	steps := 150
@@ -149,10 +152,13 @@ func simulate(t *testing.T, seed uint64, broken breakage) *simulation {
 // boot starts the daemon on what the last one left.
 func (s *simulation) boot() {
 	s.process = &process{Store: s.disk.boot(s.T), s: s, died: make(chan struct{})}
+	s.mu.Lock()
+	s.booted = time.Now()
+	s.mu.Unlock()
 	s.tokens = broker.NewTokens()
 	definitions, events := definitions{}, broker.NewEvents()
 	for provider := range simProviders {
-		definitions[provider] = broker.Definition{ID: provider, Refresh: broker.RefreshPolicy{ReuseGrace: broker.Duration(graceOf(provider))}}
+		definitions[provider] = broker.Definition{ID: provider, Refresh: s.broken.policy(provider)}
 		app := broker.App{ProviderID: provider, Client: broker.Client{ID: "client"}}
 		if err := s.process.PutApp(context.Background(), app); err != nil {
 			s.Fatalf("PutApp = %v", err)
@@ -198,7 +204,7 @@ func (s *simulation) halt(crash bool) {
 		return
 	}
 	s.mu.Lock()
-	full := len(s.failing) > 0
+	full := len(s.failing)+len(s.lying) > 0
 	s.mu.Unlock()
 	begun := time.Now()
 	if err := s.stop(); err != nil && s.process.alive() && !full {
@@ -281,13 +287,18 @@ func (s *simulation) step() {
 		s.mu.Unlock()
 	case 13:
 		step := []string{"writable", "intent", "commit", "outcome", "other"}[s.random.IntN(5)]
+		faulty, takes := s.failing, time.Duration(s.random.IntN(120))*time.Second
+		if s.random.IntN(2) == 0 {
+			faulty = s.lying
+		}
 		s.mu.Lock()
-		s.failing[step] = true
+		faulty[step] = true
+		s.unkeptUntil = time.Now().Add(120 * time.Second)
 		s.mu.Unlock()
-		time.AfterFunc(time.Duration(s.random.IntN(120))*time.Second, func() {
+		time.AfterFunc(takes, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			delete(s.failing, step)
+			delete(faulty, step)
 		})
 	case 14:
 		s.describe(id)

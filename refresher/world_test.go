@@ -249,24 +249,36 @@ func (d definitions) Put(context.Context, broker.Definition, bool, bool) (broker
 
 func (d definitions) Delete(context.Context, string) error { return errors.ErrUnsupported }
 
-// A store is a MemStore with a probe: it is called before each write of a
-// refresh ("writable", "intent", "commit", "outcome"), and its error fails it.
+// A store is a MemStore with two probes: before is called ahead of each write of
+// a refresh ("writable", "intent", "commit", "outcome"), and its error fails it;
+// the error of after is told though the write was made.
 type store struct {
 	brokertest.MemStore
-	mu    sync.Mutex
-	probe func(step string) error
+	mu     sync.Mutex
+	before func(step string) error
+	after  func(step string) error
 }
 
 func (s *store) setProbe(probe func(step string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.probe = probe
+	s.before = probe
+}
+
+func (s *store) setAfter(probe func(step string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = probe
 }
 
 func (s *store) step(step string) error {
 	s.mu.Lock()
-	probe := s.probe
+	probe := s.before
 	s.mu.Unlock()
+	return unavailable(probe, step)
+}
+
+func unavailable(probe func(step string) error, step string) error {
 	if probe == nil {
 		return nil
 	}
@@ -296,13 +308,21 @@ func (s *store) Update(ctx context.Context, id broker.ID, change func(*broker.Cr
 	switch {
 	case try.Generation != old.Generation:
 		step = "commit"
+	case try.Status != old.Status, try.RetryAt != old.RetryAt:
 	case try.Intent != nil && (old.Intent == nil || try.Intent.At != old.Intent.At):
 		step = "intent"
 	}
 	if err := s.step(step); err != nil {
 		return broker.Credential{}, err
 	}
-	return s.MemStore.Update(ctx, id, change)
+	c, err := s.MemStore.Update(ctx, id, change)
+	s.mu.Lock()
+	probe := s.after
+	s.mu.Unlock()
+	if lost := unavailable(probe, step); err == nil && lost != nil {
+		return broker.Credential{}, lost
+	}
+	return c, err
 }
 
 // A provider issues single-use refresh tokens and revokes the family of one
@@ -313,6 +333,7 @@ type provider struct {
 	mu       sync.Mutex
 	lifetime time.Duration
 	takes    time.Duration
+	grace    time.Duration     // in which a spent refresh token works again
 	grants   map[string]*grant // by refresh token
 	issued   int
 	reused   []string // refresh tokens that came again
@@ -323,7 +344,10 @@ type provider struct {
 	asked    func()               // called before anything happens, if not nil
 }
 
-type grant struct{ spent, revoked *bool }
+type grant struct {
+	spent, revoked *bool
+	at             time.Time // when it was spent
+}
 
 type call struct {
 	at       time.Time
@@ -333,12 +357,13 @@ type call struct {
 
 // A fault is how one call goes wrong.
 type fault struct {
-	err     error
-	lost    bool          // the call has its effect, and then err
-	takes   time.Duration // instead of the usual time
-	hangs   bool          // until the caller gives up
-	panics  bool
-	expired bool // the token that is issued has no life
+	err      error
+	lost     bool          // the call has its effect, and then err
+	swallows bool          // the call has its effect, and the answer never comes
+	takes    time.Duration // instead of the usual time
+	hangs    bool          // until the caller gives up
+	panics   bool
+	expired  bool // the token that is issued has no life
 }
 
 func (p *provider) consent() broker.TokenResponse {
@@ -351,7 +376,7 @@ func (p *provider) consent() broker.TokenResponse {
 func (p *provider) issue(revoked *bool) broker.TokenResponse {
 	p.issued++
 	refresh := fmt.Sprintf("refresh-%d", p.issued)
-	p.grants[refresh] = &grant{new(bool), revoked}
+	p.grants[refresh] = &grant{spent: new(bool), revoked: revoked}
 	return broker.TokenResponse{
 		AccessToken:  broker.NewSecret(fmt.Sprintf("access-%d", p.issued)),
 		RefreshToken: broker.NewSecret(refresh),
@@ -373,12 +398,15 @@ func (p *provider) Refresh(ctx context.Context, k broker.Connection, refresh bro
 	if !ok || *g.revoked {
 		return broker.TokenResponse{}, refusal("invalid_grant")
 	}
+	if *g.spent && time.Since(g.at) < p.grace {
+		return p.issue(g.revoked), nil
+	}
 	if *g.spent {
 		p.reused = append(p.reused, refresh.Reveal())
 		*g.revoked = true
 		return broker.TokenResponse{}, refusal("invalid_grant")
 	}
-	*g.spent = true
+	*g.spent, g.at = true, time.Now()
 	answer := p.issue(g.revoked)
 	if f.expired {
 		answer.ExpiresAt = time.Now()
@@ -386,6 +414,12 @@ func (p *provider) Refresh(ctx context.Context, k broker.Connection, refresh bro
 	if f.lost {
 		p.lost = append(p.lost, refresh.Reveal())
 		return broker.TokenResponse{}, f.err
+	}
+	if f.swallows {
+		p.mu.Unlock()
+		<-ctx.Done()
+		p.mu.Lock()
+		return broker.TokenResponse{}, &broker.ProviderError{Op: "refresh", Provider: "p", Host: "p.example", Sent: broker.SentUnknown, Timeout: true}
 	}
 	return answer, nil
 }

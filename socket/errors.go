@@ -39,6 +39,7 @@ const (
 	codeAccessDenied        = "access_denied"
 	codeProviderUnavailable = "provider_unavailable"
 	codeProviderError       = "provider_error"
+	codeTooMany             = "too_many_requests"
 )
 
 // table shows the errors of the domain as a status and a code.
@@ -136,6 +137,10 @@ func retryAfter(err error, status int) int64 {
 // others the caller hears all.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, body := show(err)
+	if denied(status) && !pay(r, denialCost) {
+		err = errTooOften
+		status, body = show(err)
+	}
 	if status == http.StatusInternalServerError {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			return // the caller went away

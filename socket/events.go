@@ -30,6 +30,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 			return invalidRequest("Last-Event-ID", "give an id that came with an event, or none")
 		}
 	}
+	connectionOf(r.Context()).leave()
 	stream := http.NewResponseController(w)
 	if err := stream.SetWriteDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("opening an event stream: %w", err)

@@ -49,7 +49,7 @@ func newFixture(t testing.TB) *fixture {
 	tokens := broker.NewTokens()
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
-		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: f.refresher, Tokens: tokens, Events: broker.NewEvents(),
+		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
 		Auditor: brokertest.Unaudited{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},
@@ -193,6 +193,7 @@ type scriptedRefresher struct {
 	mu      sync.Mutex
 	refresh func(ctx context.Context, id broker.ID, need broker.Need) (broker.Token, error)
 	due     time.Time
+	outages []broker.Outage
 }
 
 func (r *scriptedRefresher) fail(err error) {
@@ -224,6 +225,7 @@ func (r *scriptedRefresher) Refresh(ctx context.Context, id broker.ID, need brok
 func (r *scriptedRefresher) Schedule(broker.Summary)     {}
 func (r *scriptedRefresher) Forget(broker.ID)            {}
 func (r *scriptedRefresher) Due(broker.ID) (t time.Time) { return r.due }
+func (r *scriptedRefresher) Outages() []broker.Outage    { return r.outages }
 
 // A scriptedProvider hands out a token for any code, or fails with err. What it
 // does not script panics.

@@ -54,6 +54,9 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) redirectCallback(w http.ResponseWriter, r *http.Request) error {
 	// The URL holds a code, which no later request may give away.
 	w.Header().Set("Referrer-Policy", "no-referrer")
+	if r.Host == "" { // no browser leaves it out
+		return showPage(w, http.StatusForbidden, codeForbidden)
+	}
 	q := r.URL.Query()
 	done, err := s.Broker.CompleteRedirect(r.Context(), broker.Callback{
 		State: q.Get("state"), Code: broker.NewSecret(q.Get("code")), Issuer: q.Get("iss"),

@@ -3,6 +3,7 @@ package socket
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,12 @@ func filterOf(r *http.Request) (f broker.Filter, err error) {
 		Type: q.Get("type"), Provider: q.Get("provider"), WorkspaceID: q.Get("workspaceId"), Name: q.Get("name"),
 		AuthType: broker.AuthType(q.Get("authType")), Status: broker.Status(q.Get("status")),
 	}
+	if f.Status != "" && !slices.Contains(broker.Statuses, f.Status) {
+		return f, invalidRequest("status", "give one of %s", words(broker.Statuses))
+	}
+	if f.AuthType != "" && !slices.Contains(broker.AuthTypes, f.AuthType) {
+		return f, invalidRequest("authType", "give one of %s", words(broker.AuthTypes))
+	}
 	if f.IsActive, err = flag(r, "isActive"); err != nil {
 		return f, err
 	}
@@ -54,6 +61,15 @@ func filterOf(r *http.Request) (f broker.Filter, err error) {
 		f.After, err = parseCursor(text)
 	}
 	return f, err
+}
+
+// words joins names for a person.
+func words[T ~string](names []T) string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = string(name)
+	}
+	return strings.Join(out, ", ")
 }
 
 // A cursor is where the last entry of a page stands in the order of lists, so

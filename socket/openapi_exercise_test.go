@@ -139,16 +139,18 @@ func TestOpenAPIMethodNotAllowed(t *testing.T) {
 	}
 }
 
-// A world is a fixture with a credential for every trouble, and two servers more
-// beside its own.
+// A world is a fixture with a credential for every trouble, and three servers
+// more beside its own.
 type world struct {
 	*fixture
 	sent                 string // the last body
 	toDraining, toHollow *http.Client
+	toBusy               *http.Client
 }
 
 // newWorld returns a world. The second server is about to stop and refuses all;
-// the third has no parts, so that whatever needs one fails unforeseen.
+// the third has no parts, so that whatever needs one fails unforeseen; the fourth
+// has no room for any request.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	f := &world{fixture: newFixture(t)}
@@ -170,6 +172,9 @@ func newWorld(t *testing.T) *world {
 		draining.serving.RUnlock()
 	}
 	f.toHollow = f.beside(t, New(Config{Log: slog.New(slog.DiscardHandler)}), "h")
+	busy := f.server.Config
+	busy.Limits.InFlight = -1
+	f.toBusy = f.beside(t, New(busy), "b")
 	return f
 }
 

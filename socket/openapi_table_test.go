@@ -59,6 +59,7 @@ func (e exercise) all() []trial {
 	all := []trial{
 		{403, "forbidden", request{headers: []string{"Origin", "https://evil.example"}}, nil},
 		{503, "shutting_down", request{}, func(f *world) *http.Client { return f.toDraining }},
+		{429, "too_many_requests", request{}, func(f *world) *http.Client { return f.toBusy }},
 	}
 	if !e.infallible {
 		all = append(all, trial{500, "internal", request{}, func(f *world) *http.Client { return f.toHollow }})

@@ -133,6 +133,7 @@ var contract = map[int][]string{
 	409: {"ambiguous_name", "ambiguous_provider", "conflict", "reauth_required", "authorization_pending", "no_token", "disabled"},
 	413: {"too_large"},
 	415: {"unsupported_media_type"},
+	429: {"too_many_requests"},
 	500: {"internal"},
 	502: {"provider_error"},
 	503: {"provider_unavailable", "shutting_down", "store_unavailable"},

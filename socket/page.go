@@ -68,16 +68,30 @@ func showPage(w http.ResponseWriter, status int, code string) error {
 			content = known
 		}
 	}
-	content.Style = template.CSS(pageStyle)
+	return content.show(w, pageStatus(status))
+}
+
+// ShowPage shows a person a page of the daemon's look, of which neither a script
+// nor another page can do anything. Nothing that came with the request may be in
+// the title or the text.
+func ShowPage(w http.ResponseWriter, status int, title, text string) error {
+	header := w.Header()
+	header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
+	header.Set("Referrer-Policy", "no-referrer") // the URL may hold a code
+	return page{Title: title, Text: text}.show(w, status)
+}
+
+func (p page) show(w http.ResponseWriter, status int) error {
+	p.Style = template.CSS(pageStyle)
 	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, content); err != nil {
+	if err := pageTemplate.Execute(&body, p); err != nil {
 		return fmt.Errorf("rendering the page: %w", err)
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Security-Policy", pagePolicy)
 	header.Set("X-Frame-Options", "DENY")
-	w.WriteHeader(pageStatus(status))
+	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // where it fails, nobody is there to see it
 	return nil
 }

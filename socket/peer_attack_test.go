@@ -130,12 +130,12 @@ func TestEndedBeforeAccept(t *testing.T) {
 	if os.Geteuid() == 0 {
 		reusePID(t, pid)
 	}
-	conn, err := peerListener{ln, false}.Accept()
+	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if got := conn.(*peerConn).peer.current(); got.Attested || got.Unattested != reasonEnded {
+	if got := identified(conn, false).(*peerConn).peer.current(); got.Attested || got.Unattested != reasonEnded {
 		t.Errorf("the caller = %+v, want unattested, since it has ended", got)
 	}
 }

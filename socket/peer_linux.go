@@ -139,28 +139,22 @@ func ended(process *os.File) bool {
 	return gone || err != nil
 }
 
-// A peerListener accepts connections together with who opened them.
-type peerListener struct {
-	net.Listener
-	runner bool // it is the runners' socket
-}
-
 // A peerConn is a connection on a Unix socket, with who opened it.
 type peerConn struct {
 	*net.UnixConn
 	peer *peer
 }
 
-// Accept implements [net.Listener].
-func (l peerListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
+// identified adds to a connection who opened it; one over TCP it leaves alone.
+// runner says that it came on the runners' socket.
+func identified(conn net.Conn, runner bool) net.Conn {
 	unixConn, ok := conn.(*net.UnixConn)
-	if err != nil || !ok {
-		return conn, err
+	if !ok {
+		return conn
 	}
 	p := peerOf(unixConn)
-	p.caller.Runner = l.runner
-	return &peerConn{unixConn, p}, nil
+	p.caller.Runner = runner
+	return &peerConn{unixConn, p}
 }
 
 // Close implements [net.Conn].

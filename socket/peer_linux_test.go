@@ -17,12 +17,12 @@ import (
 func accept(t *testing.T, ln net.Listener, connect func()) *peerConn {
 	t.Helper()
 	go connect()
-	conn, err := peerListener{ln, false}.Accept()
+	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn.(*peerConn)
+	return identified(conn, false).(*peerConn)
 }
 
 func TestPeerOf(t *testing.T) {

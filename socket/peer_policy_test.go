@@ -171,11 +171,11 @@ func TestCgroupOfPeer(t *testing.T) {
 	ln := listenAt(t, filepath.Join(socketDir(t), "s"), 0o600)
 	for range 2 { // the second is remembered
 		connector := startConnector(t, ln.Addr().String(), &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(folder.Fd())})
-		conn, err := peerListener{ln, false}.Accept()
+		conn, err := ln.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := conn.(*peerConn).peer.current()
+		got := identified(conn, false).(*peerConn).peer.current()
 		if want := "/" + filepath.Base(slice) + "/job@7.service/fake.service"; got.Cgroup != want || got.Unit != "job@7.service" {
 			t.Errorf("the caller is of the cgroup %q and the unit %q, want %q and job@7.service", got.Cgroup, got.Unit, want)
 		}

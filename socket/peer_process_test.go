@@ -57,12 +57,12 @@ func acceptAndTell(path string) error {
 	}
 	defer ln.Close()
 	fmt.Println("listening")
-	conn, err := peerListener{ln, false}.Accept()
+	conn, err := ln.Accept()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return json.NewEncoder(os.Stdout).Encode(conn.(*peerConn).peer.current())
+	return json.NewEncoder(os.Stdout).Encode(identified(conn, false).(*peerConn).peer.current())
 }
 
 // program returns the path of this test binary where every user can run it.

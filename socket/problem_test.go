@@ -16,7 +16,7 @@ func TestProblems(t *testing.T) {
 	mail := f.oauth(t, "mail", time.Hour)
 	for status, want := range map[broker.Status]string{
 		broker.StatusReauth:   "1 credential needs a person",
-		broker.StatusDegraded: "1 credential could not be refreshed",
+		broker.StatusDegraded: "1 credential could not be refreshed in time",
 		broker.StatusActive:   `"problems":[]`,
 	} {
 		c, err := f.store.Update(t.Context(), broker.ID(mail.ID), func(c *broker.Credential) error {
@@ -51,5 +51,36 @@ func TestAuditProblems(t *testing.T) {
 	state = client.AuditStatus{Writable: true, MAC: state.MAC}
 	if got := f.do(t, "GET", "/status", ""); !strings.Contains(got.body, `"problems":[]`) {
 		t.Errorf("GET /status = %d %s, want no problem", got.status, got.body)
+	}
+}
+
+// TestOutageProblem: an endpoint that fails for everybody is told once, with all
+// who wait for it, and not once more as credentials that fail.
+func TestOutageProblem(t *testing.T) {
+	f := newFixture(t)
+	mail := f.oauth(t, "mail", time.Hour)
+	f.refresher.tokens.Hinder(broker.ID(mail.ID), "its endpoint fails")
+	f.refresher.outages = []broker.Outage{{
+		Host: "login.example", Since: time.Date(2026, 11, 23, 15, 4, 5, 0, time.UTC),
+		Waiting: map[string]int{"a": 1}, Failure: "503 Service Unavailable",
+	}}
+	got := f.do(t, "GET", "/status", "")
+	for _, want := range []string{
+		"the token endpoint at login.example fails for every credential, and 1 waits for it (503 Service Unavailable)",
+		"2026-11-23T15:04:05Z", "see whether login.example is up", `"degraded":1`,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("GET /status = %s, want %q", got.body, want)
+		}
+	}
+	if strings.Contains(got.body, "could not be refreshed in time") {
+		t.Errorf("GET /status = %s, tells of one credential twice", got.body)
+	}
+	show := f.do(t, "GET", "/credentials/"+mail.ID, "")
+	if !strings.Contains(show.body, `"status":"degraded","statusReason":"its endpoint fails"`) {
+		t.Errorf("GET /credentials/ID = %s, want degraded and why", show.body)
+	}
+	if list := f.do(t, "GET", "/credentials?status=degraded", ""); !strings.Contains(list.body, mail.ID) {
+		t.Errorf("GET /credentials?status=degraded = %s, want the one that waits", list.body)
 	}
 }

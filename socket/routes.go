@@ -95,6 +95,12 @@ func (s *Server) dispatch(m methods) http.Handler {
 			w.Header().Set("Allow", allow)
 			return &refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path takes " + allow, nil}
 		}
+		if !pay(r, cost(r)) {
+			return errTooOften
+		}
+		if costs[r.Pattern] > 0 {
+			connectionOf(r.Context()).giveTurn() // others need not wait until a provider has answered
+		}
 		return do(w, r)
 	})
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/socket/client"
 )
@@ -35,7 +33,7 @@ const (
 	lastWords   = 500 * time.Millisecond // for refusals, after that
 )
 
-// Config is what a [Server] is made of. All fields are needed.
+// Config is what a [Server] is made of. All fields are needed but Limits.
 type Config struct {
 	Broker  *broker.Broker
 	Version string
@@ -45,8 +43,9 @@ type Config struct {
 	// Health returns why the store cannot be written now, or nil.
 	Health func(ctx context.Context) error
 	// Audit tells how the audit log is.
-	Audit func() client.AuditStatus
-	Log   *slog.Logger
+	Audit  func() client.AuditStatus
+	Limits Limits // the zero value is the default
+	Log    *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops
@@ -55,6 +54,7 @@ type Server struct {
 	Config
 	started  time.Time
 	problems *problems
+	accounts *accounts // on the Unix sockets
 
 	serving  sync.RWMutex  // held for reading by every request, for writing from the stop on
 	stopping chan struct{} // closed when the stop begins
@@ -64,7 +64,7 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), problems: newProblems(), stopping: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{Config: c, started: time.Now(), problems: newProblems(), accounts: newAccounts(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
 		go func() {
@@ -85,7 +85,7 @@ func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Ha
 		mux.Handle(pattern, s.dispatch(m))
 	}
 	mux.Handle("/", s.endpoint(otherwise))
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+	return s.guard(s.limited(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
 		if fromBrowser(r) {
 			return errFromBrowser
 		}
@@ -100,7 +100,7 @@ func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Ha
 		}
 		mux.ServeHTTP(w, r)
 		return nil
-	}))
+	})))
 }
 
 // A runnerHandler serves peers to whom only the policy gives anything.
@@ -110,30 +110,6 @@ type runnerHandler struct{ http.Handler }
 // nothing else. Nobody is special there, neither root nor the daemon's own user.
 func (s *Server) RunnerHandler() http.Handler {
 	return runnerHandler{s.serveMux(s.runnerRoutes(), notForRunners)}
-}
-
-// CallbackHandler serves the browser's redirect over TCP, and nothing else.
-func (s *Server) CallbackHandler() http.Handler {
-	return s.only(map[string]methods{callbackPath: {"GET": s.redirectCallback}})
-}
-
-// MetricsHandler serves monitors over TCP, and nothing else.
-func (s *Server) MetricsHandler() http.Handler { return s.only(s.monitoring()) }
-
-// only serves exact paths.
-func (s *Server) only(routes map[string]methods) http.Handler {
-	handlers := make(map[string]http.Handler, len(routes))
-	for path, m := range routes {
-		handlers[path] = s.dispatch(m)
-	}
-	return s.guard(s.endpoint(func(w http.ResponseWriter, r *http.Request) error {
-		h, ok := handlers[r.URL.EscapedPath()]
-		if !ok {
-			return notHere(w, r)
-		}
-		h.ServeHTTP(w, r)
-		return nil
-	}))
 }
 
 // fromBrowser reports whether a request carries what browsers add and no client
@@ -156,6 +132,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		header := w.Header()
 		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
 		defer s.recovered(w)
+		if !connectionOf(r.Context()).begin() {
+			panic(http.ErrAbortHandler)
+		}
 		if !s.serving.TryRLock() { // somebody waits to write: the stop
 			s.fail(w, r, broker.ErrShuttingDown)
 			return
@@ -182,13 +161,13 @@ func (s *Server) recovered(w http.ResponseWriter) {
 // handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
 // the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	admission := &admission{Listener: ln, accounts: s.accounts}
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
-		idle, ln = tcpIdleTimeout, netutil.LimitListener(ln, tcpConnections)
-	} else {
-		_, runner := h.(runnerHandler)
-		ln = peerListener{ln, runner}
+		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts(ln.Addr())
 	}
+	_, admission.runner = h.(runnerHandler)
+	defer admission.refusing.Wait()
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -196,14 +175,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withCaller,
+		ConnContext:       inContext,
+		ConnState:         answered,
 		// OPTIONS * would be answered past the handler.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { ended <- s.stop(server, ln) })
-	err := server.Serve(ln)
+	err := server.Serve(admission)
 	if stop() {
 		return err
 	}

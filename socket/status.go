@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -68,7 +69,7 @@ func newProblems() *problems {
 		},
 		failing: problem{
 			what: func(count int) string {
-				return plural(count, "credential", "credentials") + " could not be refreshed; it is tried again"
+				return plural(count, "credential", "credentials") + " could not be refreshed in time; it is tried again"
 			},
 			todo: "invectd list --status degraded, then invectd show ID for the reason",
 		},
@@ -86,10 +87,29 @@ func plural(count int, one, many string) string {
 // all is what there is.
 func (p *problem) look(list []client.Problem, all, seen int) []client.Problem {
 	since := p.watch.note(all > 0, time.Now())
-	if seen == 0 {
+	if seen <= 0 {
 		return list
 	}
 	return append(list, client.Problem{What: p.what(seen), Since: wireTime(since), Todo: p.todo})
+}
+
+// outageProblems appends the token endpoints that fail for everybody, and counts
+// the credentials that wait for them.
+func outageProblems(list []client.Problem, outages []broker.Outage) (_ []client.Problem, waiting int) {
+	for _, o := range outages {
+		here := 0
+		for _, count := range o.Waiting {
+			here += count
+		}
+		waiting += here
+		list = append(list, client.Problem{
+			What:  fmt.Sprintf("the token endpoint at %s fails for every credential, and %s (%s)", o.Host, plural(here, "waits for it", "wait for it"), o.Failure),
+			Since: wireTime(o.Since),
+			Todo: "see whether " + o.Host + " is up and can be reached from here; it is probed at least every few minutes, and what waits is renewed by itself once it answers; " +
+				"invectd refresh ID probes at once",
+		})
+	}
+	return list, waiting
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
@@ -122,7 +142,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		out.Problems = is.problem.look(out.Problems, count(is.there), count(is.there))
 	}
 	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
-	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded], census.Credentials[broker.StatusDegraded])
+	var waiting int
+	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
+	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded]-waiting, census.Credentials[broker.StatusDegraded]-waiting)
 	return answer(w, http.StatusOK, out)
 }
 

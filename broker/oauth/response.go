@@ -73,10 +73,12 @@ func tokenIn(d *broker.Definition, value any, asked time.Time) (broker.TokenResp
 	if err != nil {
 		return broker.TokenResponse{}, err
 	}
+	scope, given := scopeAt(value, pathsOr(shape.Scope, "scope"), d.ScopeSeparator)
 	return broker.TokenResponse{
 		AccessToken:  broker.NewSecret(access),
 		RefreshToken: broker.NewSecret(refresh),
-		Scope:        scopeAt(value, pathsOr(shape.Scope, "scope"), d.ScopeSeparator),
+		Scope:        scope,
+		ScopeEmpty:   given && scope == "",
 		ExpiresAt:    expiry(shape, value, access, asked),
 	}, nil
 }
@@ -239,8 +241,9 @@ func jwtExpiry(token string) (seconds float64, ok bool) {
 }
 
 // scopeAt returns a scope as RFC 6749, section 3.3, writes it, whether it was a
-// list, or separated by commas or as the definition separates.
-func scopeAt(value any, paths broker.Paths, separator string) string {
+// list, or separated by commas or as the definition separates; and whether there
+// was one.
+func scopeAt(value any, paths broker.Paths, separator string) (scope string, given bool) {
 	var words []string
 	switch found := firstAt(value, paths).(type) {
 	case string:
@@ -252,7 +255,13 @@ func scopeAt(value any, paths broker.Paths, separator string) string {
 			}
 		}
 	}
-	return strings.Join(words, " ")
+	given = slices.ContainsFunc(paths, func(path string) bool {
+		found, _ := lookup(value, path)
+		_, isText := found.(string)
+		_, isList := found.([]any)
+		return isText || isList
+	})
+	return strings.Join(words, " "), given
 }
 
 func splitScope(text, separator string) []string {

@@ -19,8 +19,9 @@ func TestScopes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := scopeAt(value, broker.Paths{"scope"}, test.separator); got != test.want {
-			t.Errorf("scope %s separated by %q = %q, want %q", test.answer, test.separator, got, test.want)
+		got, given := scopeAt(value, broker.Paths{"scope"}, test.separator)
+		if wantGiven := test.answer[0] == '"' || test.answer[0] == '['; got != test.want || given != wantGiven {
+			t.Errorf("scope %s separated by %q = %q, %v, want %q, %v", test.answer, test.separator, got, given, test.want, wantGiven)
 		}
 	}
 }

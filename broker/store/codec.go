@@ -33,6 +33,8 @@ type summaryFields struct {
 	RetryAt     time.Time       `json:"retryAt,omitzero"`
 	Lazy        bool            `json:"lazy,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
+
+	Hindrance string `json:"-"` // of this moment, and no fact of the credential's
 }
 
 type bodyFields struct {
@@ -62,6 +64,7 @@ type authorizationFields struct {
 	RedirectURI    string            `json:"redirectUri"`
 	Scopes         []string          `json:"scopes"`
 	Inputs         map[string]string `json:"inputs"`
+	Params         map[string]string `json:"params,omitempty"`
 	Verifier       string            `json:"verifier,omitempty"`
 	ReturnURL      string            `json:"returnUrl,omitempty"`
 	CredentialName string            `json:"credentialName,omitempty"`
@@ -155,7 +158,7 @@ func (c clientFields) client() broker.Client {
 func authorizationToFields(a broker.Authorization) authorizationFields {
 	return authorizationFields{
 		State: a.State, Definition: a.Definition, Client: clientToFields(a.Client),
-		RedirectURI: a.RedirectURI, Scopes: a.Scopes, Inputs: a.Inputs, Verifier: a.Verifier.Reveal(),
+		RedirectURI: a.RedirectURI, Scopes: a.Scopes, Inputs: a.Inputs, Params: a.Params, Verifier: a.Verifier.Reveal(),
 		ReturnURL: a.ReturnURL, CredentialName: a.CredentialName, CredentialID: a.CredentialID,
 		StartedBy: a.StartedBy, ExpiresAt: a.ExpiresAt.Round(0).UTC(),
 	}
@@ -164,7 +167,7 @@ func authorizationToFields(a broker.Authorization) authorizationFields {
 func (f authorizationFields) authorization() broker.Authorization {
 	return broker.Authorization{
 		State: f.State, Definition: f.Definition, Client: f.Client.client(),
-		RedirectURI: f.RedirectURI, Scopes: f.Scopes, Inputs: f.Inputs, Verifier: broker.NewSecret(f.Verifier),
+		RedirectURI: f.RedirectURI, Scopes: f.Scopes, Inputs: f.Inputs, Params: f.Params, Verifier: broker.NewSecret(f.Verifier),
 		ReturnURL: f.ReturnURL, CredentialName: f.CredentialName, CredentialID: f.CredentialID,
 		StartedBy: f.StartedBy, ExpiresAt: f.ExpiresAt,
 	}

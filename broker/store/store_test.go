@@ -150,6 +150,9 @@ func TestLargeRecords(t *testing.T) {
 func TestEveryFieldIsStored(t *testing.T) {
 	v := reflect.ValueOf(brokertest.FullCredential("id"))
 	for _, field := range reflect.VisibleFields(v.Type()) {
+		if field.Name == "Hindrance" {
+			continue // it is of the moment and never stored
+		}
 		if v.FieldByIndex(field.Index).IsZero() {
 			t.Errorf("FullCredential leaves %s empty, so nothing tests that it is stored", field.Name)
 		}

@@ -20,27 +20,35 @@ import (
 // A childDaemon is the daemon as a process of its own, which can be killed.
 type childDaemon struct {
 	*client.Client
-	t      *testing.T
-	socket string
-	env    []string
-	cmd    *exec.Cmd
-	log    chan string // what the process said, once it has ended
+	t       *testing.T
+	socket  string
+	command []string
+	env     []string
+	cmd     *exec.Cmd
+	log     chan string // what the process said, once it has ended
 }
 
 // startChild runs the daemon until the test ends.
 func startChild(t *testing.T) *childDaemon {
+	t.Helper()
+	p := newChild(t)
+	p.start()
+	t.Cleanup(p.kill)
+	return p
+}
+
+// newChild returns a daemon that is still to be started.
+func newChild(t *testing.T) *childDaemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "invectd-") // the path of a socket has to be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &childDaemon{t: t, socket: filepath.Join(dir, "s")}
+	p := &childDaemon{t: t, socket: filepath.Join(dir, "s"), command: []string{"invectd", "serve"}}
 	p.env = append(os.Environ(), "INVECT_ENCRYPTION_KEY="+newKeyText(), "INVECT_SOCKET="+p.socket,
 		"INVECT_DATA_DIR="+filepath.Join(dir, "store"), "INVECT_ALLOW_ADDRESSES=127.0.0.0/8",
 		"INVECT_METRICS=off", "INVECT_CALLBACK=off", "GORACE=atexit_sleep_ms=0")
-	p.start()
-	t.Cleanup(p.kill)
 	return p
 }
 
@@ -48,7 +56,7 @@ func startChild(t *testing.T) *childDaemon {
 func (p *childDaemon) start() {
 	p.t.Helper()
 	p.Client = client.New(p.socket)
-	p.cmd = exec.Command("invectd", "serve")
+	p.cmd = exec.Command(p.command[0], p.command[1:]...)
 	p.cmd.Env = p.env
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/broker/store"
+	"github.com/invectd/invectd/socket"
 )
 
 // off disables a TCP listener.
@@ -38,6 +39,7 @@ type daemonConfig struct {
 	ReturnOrigins []string         // where a returnUrl may point, as scheme://host[:port] in lower case
 	MetricsAddr   string           // TCP, or off
 	CallbackAddr  string           // TCP, or off
+	Limits        socket.Limits    // of each user on the sockets
 	Backups       backupSchedule
 	Key           store.Key
 }
@@ -57,6 +59,7 @@ type settings struct {
 	callback       string
 	backupDir      string
 	backupEvery    time.Duration
+	limits         socket.Limits
 }
 
 func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
@@ -69,6 +72,8 @@ func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&s.providersDir, "providers-dir", "", "`DIR` of provider definitions, *.yaml or *.json (default DATA_DIR/providers)")
 	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
 	f.StringSliceVar(&s.returnOrigins, "return-origins", nil, "`ORIGIN`s where a returnUrl may point")
+	f.IntVar(&s.limits.Connections, "max-conns-per-uid", 4096, "connections that each user may have open on the sockets; one more is answered 429")
+	f.IntVar(&s.limits.InFlight, "max-inflight-per-uid", 512, "requests that each user may have in flight; one that waits for a refresh does not count")
 	f.StringVar(&s.metrics, "metrics", "127.0.0.1:9464", "TCP `ADDR` of /metrics, /healthz and /readyz, or off")
 	f.StringVar(&s.backupDir, "backup-dir", "", "`DIR` to back the store up to by itself; the last 7 are kept")
 	f.DurationVar(&s.backupEvery, "backup-every", 24*time.Hour, "how often to back it up, a minute at least")
@@ -193,9 +198,13 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 	if s.backupEvery < time.Minute {
 		return daemonConfig{}, fmt.Errorf("--backup-every %s: give a minute or more, such as 24h", s.backupEvery)
 	}
+	if s.limits.Connections < 1 || s.limits.InFlight < 1 {
+		return daemonConfig{}, errors.New("--max-conns-per-uid and --max-inflight-per-uid: give numbers from 1")
+	}
 	c := daemonConfig{
 		Socket: s.socket, SocketMode: mode, Runner: runner, Policy: s.policy, DataDir: s.dataDir, ProvidersDir: s.providersDir,
 		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
+		Limits:  s.limits,
 		Backups: backupSchedule{s.backupDir, s.backupEvery},
 	}
 	if c.ProvidersDir == "" {

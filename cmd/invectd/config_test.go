@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/invectd/invectd/broker/store"
 )
 
 // configured returns the settings that flags, environment and file make.
@@ -89,4 +91,28 @@ func FuzzConfigFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLimits: the limits of each user can be given like all else, and are numbers
+// from 1.
+func TestLimits(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		env  map[string]string
+		want [2]int // connections, in flight; zero where they are refused
+	}{
+		{nil, nil, [2]int{4096, 512}},
+		{[]string{"--max-conns-per-uid", "7"}, map[string]string{"INVECT_MAX_INFLIGHT_PER_UID": "3"}, [2]int{7, 3}},
+		{[]string{"--max-conns-per-uid", "0"}, nil, [2]int{}},
+		{[]string{"--max-inflight-per-uid", "-1"}, nil, [2]int{}},
+	} {
+		s, err := configured(t, test.args, test.env, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.daemonConfig(store.Key{})
+		if got := [2]int{c.Limits.Connections, c.Limits.InFlight}; got != test.want || (err != nil) != (test.want == [2]int{}) {
+			t.Errorf("%v %v = %v, %v, want %v", test.args, test.env, got, err, test.want)
+		}
+	}
 }

@@ -108,6 +108,9 @@ func TestConnectStrangers(t *testing.T) {
 		if status != test.want || strings.Contains(body, marker) {
 			t.Errorf("%s: answered %d %q, want %d without what was asked", test.name, status, body, test.want)
 		}
+		if policy := header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'; style-src 'sha256-") || !strings.Contains(policy, "frame-ancestors 'none'") || test.method == "GET" && !strings.Contains(body, "<style>:root") {
+			t.Errorf("%s: answered %q with the policy %q, want the daemon's page, which may have its style and nothing else", test.name, body, policy)
+		}
 		if header.Get("Content-Security-Policy") == "" || header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: headers %v, want a policy for content and referrers", test.name, header)
 		}

@@ -109,6 +109,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
+		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
@@ -125,7 +126,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 	}
 	d.broker = broker.New(broker.Parts{
 		GrantKey: grantKey,
-		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
+		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
 		Auditor: trail, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
@@ -139,6 +140,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
 		Audit:     func() client.AuditStatus { return auditStatus(trail.State()) },
+		Limits:    c.Limits,
 	})
 	for s, err := range db.Summaries(ctx) {
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ func newListCommand(p program) *cobra.Command {
 	flags.StringVar(&filter.WorkspaceID, "workspace", "", "only those of this workspace id")
 	cmd.RunE = d.with(func(cmd *cobra.Command, _ []string, c *client.Client) error {
 		credentials, _, err := c.Credentials(cmd.Context(), filter)
+		if e, ok := errors.AsType[*client.Error](err); ok && e.Code == "invalid_request" {
+			return usagef("%s", e.Message) // all that is asked with is a flag
+		}
 		if err != nil {
 			return err
 		}

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"crypto/subtle"
-	_ "embed" // for the page
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"os/exec"
@@ -13,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/invectd/invectd/socket"
 )
 
 const (
@@ -76,15 +76,10 @@ func (l *loopback) close() {
 // it. A request with another state is not the answer to this flow, and does not
 // end it; one with another host is a page that points its own name at 127.0.0.1.
 func (l *loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	header.Set("Referrer-Policy", "no-referrer") // the URL holds the code
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
 	q := r.URL.Query()
 	switch {
 	case r.URL.Path != loopbackPath || r.Method != http.MethodGet:
-		http.Error(w, "there is nothing here", http.StatusNotFound)
+		showResult(w, http.StatusNotFound, pageNothing)
 	case r.Host != l.listener.Addr().String(),
 		subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(l.state)) != 1,
 		!l.taken.CompareAndSwap(false, true):
@@ -110,18 +105,13 @@ type resultPage struct{ Title, Text string }
 var (
 	pageConnected = resultPage{"Connected", "The connection is stored. You can close this window and go back to the terminal."}
 	pageFailed    = resultPage{"Not connected", "Nothing was stored. The terminal says why."}
+	pageNothing   = resultPage{"Nothing here", "This address only takes the answer of a provider."}
 	pageStranger  = resultPage{"Not expected", "This is not the answer that invectd waits for. Start again in the terminal."}
 )
 
-//go:embed loopback.html
-var resultHTML string
-
-var resultTemplate = template.Must(template.New("result").Parse(resultHTML))
-
 func showResult(w http.ResponseWriter, status int, page resultPage) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_ = resultTemplate.Execute(w, page) // where it fails, nobody is there to see it
+	// A fixed page can always be rendered.
+	_ = socket.ShowPage(w, status, page.Title, page.Text)
 }
 
 // openBrowser asks the desktop to open an address, and reports whether there was

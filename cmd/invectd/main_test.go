@@ -22,9 +22,9 @@ import (
 )
 
 // TestMain makes this test binary be the programs that scripts run: invectd
-// itself, and a browser with somebody in front of it.
+// itself, a browser with somebody in front of it, and an attacker.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"invectd": main, "browser": browser})
+	testscript.Main(m, map[string]func(){"invectd": main, "browser": browser, "flood": floodMain})
 }
 
 // TestScripts runs the program as people do. Each script has its own folder,

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -33,11 +34,27 @@ type Client struct {
 func New(socketPath string) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socketPath)
+			return dial(ctx, socketPath)
 		},
 		DisableCompression: true,
 	}
 	return &Client{socket: socketPath, http: &http.Client{Transport: transport}}
+}
+
+// dial connects. Where very many do so at once the kernel's queue before the
+// socket is full for a moment, which is no reason to give up.
+func dial(ctx context.Context, socketPath string) (net.Conn, error) {
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", socketPath)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // Close ends the connections that lie idle.
