@@ -43,7 +43,7 @@ func openHead(path string, k keyset) (*head, error) {
 // readHead returns what the head at path tells; false where there is none.
 func readHead(path string, k keyset) (m mark, ok bool, err error) {
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 { // nothing was ever written to it
 		return mark{}, false, nil
 	}
 	if err != nil {

@@ -21,6 +21,8 @@ type Config struct {
 	Dir string
 	// Key is 32 bytes that stay the same for as long as the log.
 	Key []byte
+	// Anchor remembers the last line. Optional.
+	Anchor Anchor
 	// Log hears of trouble, and of the last line from time to time.
 	Log *slog.Logger
 
@@ -61,6 +63,7 @@ type Log struct {
 	denials denials
 	dirty   chan struct{} // holds one: Run syncs
 
+	told    link          // to the anchor; owned by Run, and then by Close
 	syncing sync.Mutex    // held by who syncs; taken before mu
 	synced  atomic.Uint64 // the lines up to this one are on disk
 
@@ -288,6 +291,9 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-count.C:
 			l.look()
 			l.writeCounts()
+			if l.config.Anchor != nil {
+				l.dropAnchor(ctx)
+			}
 			if counts++; counts%tellLastIn == 0 {
 				l.mu.Lock()
 				l.tell()
@@ -322,6 +328,9 @@ func (l *Log) Close() error {
 	l.writeCounts()
 	stopped, _ := l.append(&Line{Event: EventStopped})
 	err := l.sync(stopped)
+	if l.config.Anchor != nil {
+		l.dropAnchor(context.Background())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tell()

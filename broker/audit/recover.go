@@ -31,9 +31,19 @@ func (l *Log) recover() (notes []*Line) {
 		note("%s: %v", newest, end.err)
 	}
 	l.last = end.last
-	switch {
-	case !known && len(names) > 0 && err == nil:
+	if !known && len(names) > 0 && err == nil {
 		note("%s is missing", headName)
+	}
+	if l.config.Anchor != nil {
+		anchored, err := l.anchored()
+		if err != nil {
+			note("what the store knows of it: %v", err)
+		}
+		if anchored.seq > told.last.seq {
+			told, known = mark{anchored, anchored.seq}, true
+		}
+	}
+	switch {
 	case known && told.last.seq > end.last.seq:
 		g := gap{end.last.seq + 1, told.last.seq}
 		n := note("%s", g)
@@ -48,11 +58,20 @@ func (l *Log) recover() (notes []*Line) {
 	}
 	l.synced.Store(min(told.synced, l.last.seq))
 	l.altered = slices.ContainsFunc(notes, func(n *Line) bool { return n.Of == 0 })
-	if len(notes) == 0 && newest != "" {
-		if err := l.reopen(filepath.Join(l.config.folder(), newest), end); err != nil {
+	if newest == "" || l.altered {
+		return notes // a new file is begun, and the others are left as they are
+	}
+	path, goOn := filepath.Join(l.config.folder(), newest), len(notes) == 0
+	if end.torn > 0 {
+		note("%d bytes at the end of %s were no whole line, and are removed: the daemon died as it wrote them", end.torn, newest)
+		if err := os.Truncate(path, end.size); err != nil {
 			note("%v", err)
-		} else if end.torn > 0 {
-			note("%d bytes at the end of %s were no whole line, and are removed: the daemon was killed as it wrote them", end.torn, newest)
+			return notes
+		}
+	}
+	if goOn {
+		if err := l.reopen(path, end); err != nil {
+			note("%v", err)
 		}
 	}
 	return notes
@@ -107,7 +126,7 @@ func (l *Log) readEnd(path string) (end fileEnd) {
 	return end
 }
 
-// reopen goes on in a file, without what is torn at its end.
+// reopen goes on in a file.
 func (l *Log) reopen(path string, end fileEnd) (err error) {
 	l.head, err = openHead(filepath.Join(l.config.Dir, headName), l.keys)
 	if err != nil {
@@ -116,9 +135,6 @@ func (l *Log) reopen(path string, end fileEnd) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
-	}
-	if err := f.Truncate(end.size); err != nil {
-		return errors.Join(err, f.Close())
 	}
 	l.file, l.size, l.begun = f, end.size, end.begun
 	return nil

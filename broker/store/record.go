@@ -37,13 +37,14 @@ const (
 	kindBody          kind = 6 // of a credential: all but its summary
 	kindHead          kind = 7 // the number of the last commit, in a file of its own
 	kindGrant         kind = 8
+	kindAuditMark     kind = 9 // the last line of the audit log that the store was told of
 )
 
 var (
 	// accountedKinds are those that the root record accounts for.
-	accountedKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindGrant}
+	accountedKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindGrant, kindAuditMark}
 	// databaseKinds are those that lie in Badger, but for the root.
-	databaseKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindGrant}
+	databaseKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindGrant, kindAuditMark}
 )
 
 func (k kind) String() string {
@@ -64,6 +65,8 @@ func (k kind) String() string {
 		return "head"
 	case kindGrant:
 		return "grant"
+	case kindAuditMark:
+		return "mark of the audit log"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

@@ -17,7 +17,7 @@ func openAudit(dir string, db *store.DB, log *slog.Logger) (*audit.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
-	trail, err := audit.Open(audit.Config{Dir: dir, Key: key, Log: log})
+	trail, err := audit.Open(audit.Config{Dir: dir, Key: key, Anchor: db, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
