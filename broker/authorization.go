@@ -28,6 +28,8 @@ type Authorization struct {
 
 	StartedBy Caller
 	ExpiresAt time.Time
+
+	origins string // of what the code was traded with, not stored
 }
 
 // random256 returns 256 random bits in base64url, 43 characters: a state, or a

@@ -3,10 +3,12 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
-// Parts are what a [Broker] is made of. All are needed, but for Trace.
+// Parts are what a [Broker] is made of. All are needed, but for
+// SourceProblems and Trace.
 type Parts struct {
 	Store       Store
 	Backups     Backups // of the store
@@ -30,6 +32,10 @@ type Parts struct {
 	// ReturnOrigins are the origins that a returnUrl may point to.
 	ReturnOrigins []string
 
+	// SourceProblems returns what the operator has to mend in the sources of
+	// definitions; optional.
+	SourceProblems func() []Problem
+
 	Trace Trace
 }
 
@@ -37,6 +43,11 @@ type Parts struct {
 type Trace struct {
 	// TokenRead tells how a read of a token ended: nil, or the error.
 	TokenRead func(err error)
+	// ProviderChanged tells what became of a definition.
+	ProviderChanged func(status Status)
+	// Revocation tells how an attempt to revoke the tokens of a deleted
+	// credential ended.
+	Revocation func(provider string, result RevocationResult)
 }
 
 // A Broker carries out what callers ask for. Every method takes the caller right
@@ -46,11 +57,16 @@ type Broker struct {
 	Parts
 	connections Connections
 	grants      grants
+	held        heldList
+	revocations revocationQueue
 }
 
 // New returns a Broker. Its [Broker.Run] has to run beside it.
 func New(p Parts) *Broker {
-	return &Broker{Parts: p, connections: Connections{p.Definitions, p.Store}}
+	return &Broker{
+		Parts: p, connections: Connections{p.Definitions, p.Store},
+		revocations: newRevocationQueue(),
+	}
 }
 
 const (
@@ -60,9 +76,14 @@ const (
 	stopTimeout = 2 * time.Second
 )
 
-// Run does what happens by itself: authorizations that nobody finished, and grants
-// that are over, are removed, and usage is written down. It blocks until ctx ends.
+// Run does what happens by itself: authorizations that nobody finished and grants
+// that are over are removed, tokens of deleted credentials are revoked and usage is
+// written down. It blocks until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { b.runRevocations(ctx) })
+	wg.Go(func() { b.findHeld(ctx) })
 	expiry := time.NewTicker(expiryInterval)
 	defer expiry.Stop()
 	usage := time.NewTicker(usageInterval)

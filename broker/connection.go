@@ -20,6 +20,15 @@ func (k Connections) For(ctx context.Context, c *Credential) (Connection, error)
 	if err != nil {
 		return Connection{}, fmt.Errorf("credential %q: %w", c.Name, err)
 	}
+	connection, err := k.with(ctx, definition.Definition, c)
+	if err != nil {
+		return Connection{}, err
+	}
+	return connection, connection.checkTokenHost(fmt.Sprintf("credential %q", c.Name))
+}
+
+// with is the connection of a credential by a definition.
+func (k Connections) with(ctx context.Context, definition Definition, c *Credential) (Connection, error) {
 	// What the definition no longer knows does not matter any more.
 	inputs := c.Config.Texts(KeyCaptured)
 	maps.DeleteFunc(inputs, func(name, _ string) bool {
@@ -31,18 +40,30 @@ func (k Connections) For(ctx context.Context, c *Credential) (Connection, error)
 			inputs[name] = value
 		}
 	}
-	return k.connect(ctx, definition.Definition, clientOf(c.Config), inputs)
+	return k.connectWithin(ctx, definition, clientOf(c.Config), inputs, c.Origins)
 }
 
-// connect completes a connection: the app's client and inputs where none are
+// connect is connectWithin for a new connection.
+func (k Connections) connect(ctx context.Context, d Definition, client Client, inputs map[string]string) (Connection, error) {
+	connection, err := k.connectWithin(ctx, d, client, inputs, "")
+	if err != nil {
+		return Connection{}, err
+	}
+	return connection, connection.checkTokenHost("its registered app")
+}
+
+// connectWithin completes a connection, which reaches no other origins than
+// those given and those of the app: the app's client and inputs where none are
 // given, and the defaults of inputs. It is the operator who says to which host
 // the app's secret goes, so an input that chooses it freely has to be the app's.
-func (k Connections) connect(ctx context.Context, d Definition, client Client, inputs map[string]string) (Connection, error) {
+func (k Connections) connectWithin(ctx context.Context, d Definition, client Client, inputs map[string]string, origins string) (Connection, error) {
 	app, err := k.Apps.App(ctx, d.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Connection{}, fmt.Errorf("reading the app of %s: %w", d.ID, err)
 	}
+	var lender *App // of the client
 	if client.ID == "" {
+		lender = &app
 		for _, name := range d.freeHosts() {
 			given := inputs[name]
 			if _, isInput := d.Inputs[name]; isInput && given != "" && given != app.Inputs[name] && given != d.Inputs[name].Default {
@@ -64,7 +85,7 @@ func (k Connections) connect(ctx context.Context, d Definition, client Client, i
 	if err != nil {
 		return Connection{}, err
 	}
-	return Connection{Definition: d, Client: client, Inputs: complete}, nil
+	return Connection{Definition: d, Client: client, Inputs: complete}.within(origins, lender), nil
 }
 
 // clientOf returns the client that a credential carries itself.

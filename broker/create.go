@@ -37,6 +37,7 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err != nil {
 		return View{}, err
 	}
+	c.Origins = b.originsNow(ctx, &c)
 	change, err := b.begin(entry)
 	if err != nil {
 		return View{}, err

@@ -85,6 +85,10 @@ type Summary struct {
 	// from `metadata.refresh`, which is "eager", the default, or "lazy": metadata
 	// is the part of a credential that operators write and see unmasked.
 	Lazy bool
+	// Origins are where its secrets may be sent: those of the definition that it
+	// was authorised with, see [Definition.origins]. "" where that is not known,
+	// as of one that has no provider or was never refreshed.
+	Origins string
 
 	// Intent is set while a refresh is under way, durably, so that a crash
 	// between the provider's answer and its commit is noticed.

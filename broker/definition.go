@@ -247,6 +247,18 @@ const (
 type SourcedDefinition struct {
 	Definition
 	Source Source `json:"source"`
+	// State is [ProviderStale] or [ProviderGone] where the source does not hold
+	// the definition any more; else "".
+	State  Status `json:"state,omitempty"`
+	Reason string `json:"reason,omitempty"` // of the state, for a person
+	Held   *Held  `json:"held,omitempty"`
+}
+
+// Held says that a definition names another token host than it did, and that
+// the operator has not accepted that.
+type Held struct {
+	Count   int      `json:"count"`   // credentials, and the registered app, that send nothing there
+	Origins []string `json:"origins"` // that the definition names, to be accepted
 }
 
 // Refreshes reports whether a refresh token is worth keeping: supportsRefresh,

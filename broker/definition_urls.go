@@ -34,18 +34,11 @@ const maxURLLength = 2048
 
 func (c *definitionCheck) urls() {
 	d := c.d
-	for path, text := range map[string]string{
-		"authorizationUrl": d.AuthorizationURL, "tokenUrl": d.TokenURL, "issuer": d.Issuer,
-		"refreshRequest.url": d.RefreshRequest.URL, "revocationUrl": d.RevocationURL,
-		"introspectionUrl": d.IntrospectionURL, "deviceAuthorizationUrl": d.DeviceAuthorizationURL,
-	} {
+	for path, text := range d.endpoints() {
 		c.url(path, text)
 	}
-	if d.Identity != nil {
-		if d.Identity.URL == "" {
-			c.bad("identity.url", "give the URL that tests a token")
-		}
-		c.url("identity.url", d.Identity.URL)
+	if d.Identity != nil && d.Identity.URL == "" {
+		c.bad("identity.url", "give the URL that tests a token")
 	}
 	if strings.Contains(d.Issuer, "?") {
 		c.bad("issuer", "must not have a query") // RFC 8414, section 2
@@ -66,11 +59,8 @@ func (c *definitionCheck) urls() {
 	}
 }
 
-// url checks one endpoint, which may hold placeholders. "" is fine.
+// url checks one endpoint, which may hold placeholders.
 func (c *definitionCheck) url(path, text string) {
-	if text == "" {
-		return
-	}
 	c.placeholders(path, text)
 	// No host with an x in it is an address or localhost, so a placeholder in the
 	// host is never taken for one of those that are allowed.

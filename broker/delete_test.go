@@ -66,7 +66,7 @@ func TestRevokedTokens(t *testing.T) {
 		{"no refresh token", "refresh_token", map[string]any{"accessToken": "at"}, 0, nil, false, 0, nil, "invalid"},
 		{"both, the one that brings more first", "both", both, 0, nil, false, 0, []string{"refresh_token rt", "access_token at"}, ""},
 		{"both, of which there is one", "both", map[string]any{"accessToken": "at"}, 0, nil, false, 0, []string{"access_token at"}, ""},
-		{"both, the second fails", "both", both, 0, nil, false, 2, []string{"refresh_token rt", "access_token at"}, "provider"},
+		{"both, the second fails", "both", both, 0, nil, false, 2, []string{"refresh_token rt", "access_token at"}, ""},
 		{"the access token", "access_token", both, 0, nil, false, 0, []string{"access_token at"}, ""},
 		{"a living access token", "access_token", both, 3 * age, nil, false, 0, []string{"access_token at"}, ""},
 		{"an ended access token is renewed", "access_token", both, age / 2, nil, true, 0, []string{"access_token renewed"}, ""},

@@ -24,4 +24,8 @@
 //     an answer brings none.
 //   - RFC 7636: PKCE with S256 is sent unless the definition says none; "plain"
 //     is never sent.
+//   - RFC 7009: tokens that a reconnect replaces are not revoked. Section 2.1 lets
+//     a server end the whole grant with one token, as several vendors do, and the
+//     tokens that just came are of the same grant. A second token that came with
+//     another is a credential of its own, and is revoked with that alone.
 package broker

@@ -19,6 +19,9 @@ const (
 	EventRecovered       EventType = "credential.recovered"
 	EventDeleted         EventType = "credential.deleted"
 	EventProviderChanged EventType = "provider.changed"
+	// EventRevocationFailed: the tokens of a deleted credential were not revoked,
+	// and it is given up.
+	EventRevocationFailed EventType = "credential.revocation_failed"
 )
 
 // An Event tells whoever listens that something changed. It holds no secret.
@@ -28,7 +31,7 @@ type Event struct {
 	Type         EventType
 	CredentialID ID     // of a credential event
 	ProviderID   string // of a provider event
-	Status       Status // of the credential, afterwards
+	Status       Status // of the credential or the provider, afterwards
 	Reason       string // for a person; "" if there is none
 	At           time.Time
 

@@ -59,7 +59,7 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, err
 	}
 	defer change.end(&err)
-	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	connection, err := b.connectionOf(ctx, &a, existing, r.ClientID != "")
 	if err != nil {
 		return Started{}, err
 	}
@@ -73,6 +73,20 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, fmt.Errorf("storing the authorization: %w", err)
 	}
 	return Started{authorizationURL, a.State}, nil
+}
+
+// connectionOf returns the connection of a new flow. A secret that is stored with
+// the credential goes to no host that the credential was not authorised with;
+// one that is given with the request goes where the definition says.
+func (b *Broker) connectionOf(ctx context.Context, a *Authorization, existing *Credential, clientGiven bool) (Connection, error) {
+	if existing == nil || clientGiven || !a.Client.hasSecret() {
+		return b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
+	}
+	connection, err := b.connections.connectWithin(ctx, a.Definition, a.Client, a.Inputs, existing.Origins)
+	if err != nil {
+		return Connection{}, err
+	}
+	return connection, connection.checkTokenHost(fmt.Sprintf("the client of credential %q", existing.Name))
 }
 
 // authorizeStart decides, and reads the credential that is to be reconnected.
@@ -313,6 +327,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Co
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 	defer cancel()
+	a.origins = connection.Origins()
 	answer, err := b.Server.Exchange(detached, connection, CodeExchange{
 		Code: k.Code, RedirectURI: a.RedirectURI, Verifier: a.Verifier,
 	})
@@ -443,7 +458,7 @@ func (a *Authorization) fill(c *Credential, answer TokenResponse, now time.Time)
 	if !a.Definition.Refreshes() {
 		answer.RefreshToken = Secret{}
 	}
-	c.Config = a.connected(c.Config)
+	c.Config, c.Origins = a.connected(c.Config), a.origins
 	c.Metadata = cloneObject(c.Metadata)
 	c.Metadata[KeyProvider] = a.Definition.ID
 	c.Metadata["scopes"] = anyList(a.Scopes)

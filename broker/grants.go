@@ -217,10 +217,19 @@ func (b *Broker) sweepGrants(ctx context.Context, now time.Time) {
 		if now.Before(h.ExpiresAt) {
 			continue
 		}
-		if err := b.dropGrant(ctx, h); err != nil && ctx.Err() == nil {
+		if err := b.sweepGrant(ctx, h); err != nil && ctx.Err() == nil {
 			b.Log.Warn("removing a grant that is over", "grant", h.ID, "error", err)
 		}
 	}
+}
+
+func (b *Broker) sweepGrant(ctx context.Context, h *heldGrant) (err error) {
+	change, err := b.begin(AuditEntry{Caller: Daemon, Verb: VerbAdmin, Target: "grant " + string(h.ID), Rule: "it is over"})
+	if err != nil {
+		return err
+	}
+	defer change.end(&err)
+	return b.dropGrant(ctx, h)
 }
 
 // writeGrantUsage notes the last uses in the store. What cannot be written now is

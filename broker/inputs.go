@@ -109,12 +109,8 @@ func isHostText(s string) bool {
 // host with fewer than two fixed labels behind them. Of "{shop}.example.com" the
 // owner is known, of "{host}" and "{name}.com" whoever gives the input says it.
 func (d *Definition) freeHosts() []string {
-	urls := []string{d.TokenURL, d.RefreshRequest.URL, d.RevocationURL, d.IntrospectionURL, d.DeviceAuthorizationURL}
-	if d.Identity != nil {
-		urls = append(urls, d.Identity.URL)
-	}
 	var free []string
-	for _, template := range urls {
+	for _, template := range d.endpoints() {
 		_, rest, _ := strings.Cut(template, "://")
 		host, _, _ := strings.Cut(rest, "/")
 		for _, match := range placeholder.FindAllStringSubmatchIndex(host, -1) {

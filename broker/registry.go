@@ -10,19 +10,27 @@ import (
 )
 
 // Providers returns the definitions in force, ordered by id.
-func (b *Broker) Providers(caller Caller) ([]SourcedDefinition, error) {
+func (b *Broker) Providers(ctx context.Context, caller Caller) ([]SourcedDefinition, error) {
 	if _, err := b.authorize(caller, VerbList, "providers"); err != nil {
 		return nil, err
 	}
-	return b.Definitions.Definitions(), nil
+	all := b.Definitions.Definitions()
+	for i := range all {
+		b.tellHeld(ctx, caller, &all[i])
+	}
+	return all, nil
 }
 
 // Provider returns one definition, or an error wrapping [ErrUnknownProvider].
-func (b *Broker) Provider(caller Caller, id string) (SourcedDefinition, error) {
+func (b *Broker) Provider(ctx context.Context, caller Caller, id string) (SourcedDefinition, error) {
 	if _, err := b.authorize(caller, VerbList, id); err != nil {
 		return SourcedDefinition{}, err
 	}
-	return b.Definitions.Definition(id)
+	d, err := b.Definitions.Definition(id)
+	if err == nil {
+		b.tellHeld(ctx, caller, &d)
+	}
+	return d, err
 }
 
 // PutProvider adds or, unless create, replaces a definition of the API's own.
@@ -36,12 +44,16 @@ func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, c
 		return SourcedDefinition{}, err
 	}
 	defer change.end(&err)
+	_, unknown := b.Definitions.Definition(d.ID)
 	put, err := b.Definitions.Put(ctx, d, create, override)
 	if err != nil {
 		return SourcedDefinition{}, err
 	}
-	b.Events.Publish(Event{Type: EventProviderChanged, ProviderID: d.ID})
-	b.retryNow(ctx, d.ID)
+	status := ProviderChanged
+	if errors.Is(unknown, ErrUnknownProvider) {
+		status = ProviderAdded
+	}
+	b.ProviderChanged(ctx, ProviderChange{d.ID, status, "over the API"})
 	return put, nil
 }
 
@@ -60,7 +72,11 @@ func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) (
 	if err := b.Definitions.Delete(ctx, id); err != nil {
 		return err
 	}
-	b.Events.Publish(Event{Type: EventProviderChanged, ProviderID: id})
+	status := ProviderRemoved
+	if _, err := b.Definitions.Definition(id); err == nil {
+		status = ProviderChanged
+	}
+	b.ProviderChanged(ctx, ProviderChange{id, status, "deleted over the API"})
 	return nil
 }
 
@@ -114,10 +130,16 @@ func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (_ App, err e
 	}
 	a.Client.Secret = keepSecret(a.Client.Secret, old.Client.Secret)
 	a.Client.PrivateKey = keepSecret(a.Client.PrivateKey, old.Client.PrivateKey)
+	a.Origins = d.origins(d.appInputs(&a))
+	if old.Origins != "" && a.keepsSecret(&old) && !d.appFollows(&old) {
+		a.Origins = old.Origins // it is about the secret, which is the old one
+	}
 	if err := b.Store.PutApp(ctx, a); err != nil {
 		return App{}, fmt.Errorf("storing the app of %s: %w", a.ProviderID, err)
 	}
+	b.held.note(a.ProviderID, b.countHeld(ctx, a.ProviderID) > 0)
 	b.retryNow(ctx, a.ProviderID)
+	b.wakeRevocations()
 	return a, nil
 }
 
@@ -139,6 +161,12 @@ func (b *Broker) retryNow(ctx context.Context, provider string) {
 		b.Tokens.Put(c)
 		b.Refresher.Schedule(c.Summary)
 	}
+}
+
+// keepsSecret reports whether a secret of the old app is among those of a.
+func (a *App) keepsSecret(old *App) bool {
+	return !old.Client.Secret.Empty() && a.Client.Secret.Equal(old.Client.Secret) ||
+		!old.Client.PrivateKey.Empty() && a.Client.PrivateKey.Equal(old.Client.PrivateKey)
 }
 
 // keepSecret returns what a masked secret stands for.

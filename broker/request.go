@@ -77,5 +77,8 @@ func (b *Broker) mayReceive(s Summary, u *url.URL) error {
 	if !slices.ContainsFunc(d.APIHosts, func(host string) bool { return strings.EqualFold(host, u.Hostname()) }) {
 		return invalid("url", "%s is not among the apiHosts of %s: %s", u.Hostname(), s.Provider, listOf(d.APIHosts))
 	}
+	if !among(s.Origins, "https://"+strings.ToLower(u.Hostname())) {
+		return invalid("url", "%s is an API host that credential %q was not authorised with; if that is right: invectd providers accept %s", u.Hostname(), s.Name, s.Provider)
+	}
 	return nil
 }

@@ -14,11 +14,20 @@ type Client struct {
 	Certificate  string // PEM, for tls_client_auth
 }
 
+// hasSecret reports whether the client proves itself with something that others
+// must not get.
+func (c Client) hasSecret() bool {
+	return !c.Secret.Empty() || !c.PrivateKey.Empty()
+}
+
 // A Connection is what it takes to speak to a provider for one credential.
 type Connection struct {
 	Definition Definition
 	Client     Client
 	Inputs     map[string]string // values for {name} in the definition, captured ones included
+	// Trusted are the origins that secrets may be sent to, separated by spaces;
+	// "" for all, as of a new connection with a client of its own.
+	Trusted string
 }
 
 // An AuthorizationRequest is what goes into an authorization URL (RFC 6749,

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,8 @@ type Census struct {
 	Credentials map[Status]int // those that the caller may list
 	All         map[Status]int // which is not for the caller
 	Providers   int
-	Outages     []Outage // token endpoints that fail for everybody, for those who may list everything
+	Problems    []Problem // only for callers who may administer
+	Outages     []Outage  // token endpoints that fail for everybody, for those who may list everything
 }
 
 // statuses are all that a credential can be in.
@@ -43,6 +45,9 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 	now := time.Now()
 	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions())}
 	access := b.Policy.For(caller)
+	if access.Decide(VerbAdmin, nil).Allowed {
+		census.Problems = b.problems(ctx)
+	}
 	if access.everything() {
 		census.Credentials, census.Outages = census.All, b.Refresher.Outages()
 		return census, nil
@@ -58,6 +63,15 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 		}
 	}
 	return census, nil
+}
+
+// problems are what an operator has to look at, credentials of all aside.
+func (b *Broker) problems(ctx context.Context) []Problem {
+	var problems []Problem
+	if b.SourceProblems != nil {
+		problems = b.SourceProblems()
+	}
+	return slices.Concat(problems, b.heldProblems(ctx), b.revocations.problems())
 }
 
 // SoonestExpiry returns for each provider when the first of its tokens ends that

@@ -39,6 +39,7 @@ type Store interface {
 	DefinitionStore
 	AppStore
 	GrantStore
+	RevocationStore
 
 	// Writable returns nil if a write may be expected to succeed now, else an
 	// error wrapping [ErrStoreUnavailable]. It is asked before anything is spent
@@ -46,13 +47,42 @@ type Store interface {
 	Writable(ctx context.Context) error
 }
 
-// A DefinitionStore keeps the definitions that came over the API.
+// A DefinitionStore keeps the definitions that came over the API, and the last
+// good ones of files.
 type DefinitionStore interface {
 	StoredDefinitions(ctx context.Context) ([]Definition, error)
 	// PutDefinition writes or replaces by id.
 	PutDefinition(ctx context.Context, d Definition) error
 	// DeleteDefinition removes one, or returns an error wrapping [ErrNotFound].
 	DeleteDefinition(ctx context.Context, id string) error
+
+	// KeptDefinitions returns the last good definitions of files, ordered by id.
+	KeptDefinitions(ctx context.Context) ([]KeptDefinition, error)
+	// KeepDefinition writes or replaces by id.
+	KeepDefinition(ctx context.Context, k KeptDefinition) error
+	// DropDefinition removes a kept one, or returns an error wrapping [ErrNotFound].
+	DropDefinition(ctx context.Context, id string) error
+}
+
+// A KeptDefinition is the last good definition that a file held, for the time
+// when the file is broken or gone.
+type KeptDefinition struct {
+	Definition Definition `json:"definition"`
+	File       string     `json:"file"` // its path
+}
+
+// A RevocationStore keeps what was deleted and the provider has to be told of.
+type RevocationStore interface {
+	// DeleteRevoking removes a credential and, where revoke returns one, writes a
+	// revocation, in one transaction. revoke sees the credential as it is then
+	// and may run more than once; its error is returned and nothing is changed.
+	DeleteRevoking(ctx context.Context, id ID, revoke func(*Credential) (*Revocation, error)) error
+	// Revocations returns those that wait or were given up, ordered by id.
+	Revocations(ctx context.Context) ([]Revocation, error)
+	// PutRevocation writes or replaces by id.
+	PutRevocation(ctx context.Context, r Revocation) error
+	// DeleteRevocation removes one, or returns an error wrapping [ErrNotFound].
+	DeleteRevocation(ctx context.Context, id string) error
 }
 
 // An App is the client registered with a provider, so that nobody else need
@@ -61,6 +91,9 @@ type App struct {
 	ProviderID string
 	Client     Client
 	Inputs     map[string]string
+	// Origins are where its secret may be sent, see [Definition.origins]; "" where
+	// that is not known yet. Inputs that a connection gives stand there as {name}.
+	Origins string
 }
 
 // An AppStore keeps apps, one for each provider.

@@ -28,6 +28,8 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	reads     map[string]prometheus.Counter // by result; never written after New
+	changes   *prometheus.CounterVec
+	revoked   *prometheus.CounterVec
 	known     func(provider string) bool
 }
 
@@ -60,6 +62,14 @@ func New(s Sources) *Metrics {
 			Help:    "How long refreshes took, from start to commit, by provider.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"provider"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "invectd_provider_changes_total",
+			Help: "Provider definitions that changed, by what became of them.",
+		}, []string{"change"}),
+		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "invectd_revocations_total",
+			Help: "Attempts to revoke the tokens of deleted credentials, by provider and result; given_up is one that may live on.",
+		}, []string{"provider", "result"}),
 		reads: map[string]prometheus.Counter{},
 	}
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -79,7 +89,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_writable",
 		Help: "1 if the store can be written, else 0: nothing is renewed then.",
 	}, func() float64 { return yes(s.Writable()) })
-	m.registry.MustRegister(m.refreshes, m.durations, reads, info, writable, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -109,7 +119,13 @@ func (m *Metrics) Refresher() *refresher.Trace {
 
 // Broker returns the functions that count what the broker does.
 func (m *Metrics) Broker() broker.Trace {
-	return broker.Trace{TokenRead: func(err error) { m.reads[readErrors.result(err)].Inc() }}
+	return broker.Trace{
+		TokenRead:       func(err error) { m.reads[readErrors.result(err)].Inc() },
+		ProviderChanged: func(status broker.Status) { m.changes.WithLabelValues(string(status)).Inc() },
+		Revocation: func(provider string, result broker.RevocationResult) {
+			m.revoked.WithLabelValues(m.label(provider), string(result)).Inc()
+		},
+	}
 }
 
 // The results of a read that no sentinel of the broker stands for.

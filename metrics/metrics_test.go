@@ -54,6 +54,8 @@ func TestMetrics(t *testing.T) {
 	m.Broker().TokenRead(nil)
 	m.Broker().TokenRead(fmt.Errorf("credential %q: %w", "x", broker.ErrNotFound))
 	m.Broker().TokenRead(&broker.ProviderError{})
+	m.Broker().ProviderChanged(broker.ProviderStale)
+	m.Broker().Revocation("google", broker.RevocationGivenUp)
 	page := scrape(t, m)
 	for _, want := range []string{
 		`invectd_refreshes_total{outcome="success",provider="google"} 1`,
@@ -65,6 +67,8 @@ func TestMetrics(t *testing.T) {
 		`invectd_credentials{status="reauth_required"} 0`,
 		`invectd_token_expiry_seconds_min{provider="google"} 99.`,
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
+		`invectd_provider_changes_total{change="stale"} 1`,
+		`invectd_revocations_total{provider="google",result="given_up"} 1`,
 		`invectd_circuits_open{provider="google"} 1`,
 		`invectd_circuit_waiting_credentials{provider="google"} 7`,
 		`invectd_circuits_open{provider="unknown"} 2`,
@@ -89,6 +93,7 @@ func TestSeriesDoNotGrow(t *testing.T) {
 	use := func(name string) {
 		m.Refresher().Refreshed(name, refresher.OutcomeTransient, time.Second)
 		m.Broker().TokenRead(fmt.Errorf("credential %q: %w", name, broker.ErrNotFound))
+		m.Broker().Revocation(name, broker.Revoked)
 		m.Broker().TokenRead(fmt.Errorf("what nobody foresaw about %s", name))
 	}
 	series := func() (n int) {

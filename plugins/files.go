@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -17,100 +18,161 @@ import (
 // extensions are those of files that hold a definition.
 var extensions = []string{".yaml", ".yml", ".json"}
 
-// LoadDir reads the definitions in the files of a folder, at start: one in each
-// file that ends in .yaml, .yml or .json, in the order of their names, but for
-// hidden ones, which editors leave behind. A folder that does not exist holds
-// none. The files that are good are in force even if
-// others are not: the error, several joined, names each of those with the line
-// and what to write.
-func (r *Registry) LoadDir(dir string) error {
-	entries, err := os.ReadDir(dir)
+const (
+	// maxEntries bounds how much of a folder is looked at.
+	maxEntries = 16 << 10
+	// settleTime is how long a file has to have been left alone before it is read
+	// again: somebody may be in the middle of writing it.
+	settleTime = 500 * time.Millisecond
+)
+
+// errUnsettled says that a file is being written.
+var errUnsettled = errors.New("it is being written")
+
+// listFolder returns the paths of the files that may hold a definition, ordered.
+// Hidden files, which editors and Kubernetes leave behind, and folders are none.
+// One that does not exist has none; one that others can write to is an error.
+func listFolder(dir string) (paths []string, err error) {
+	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading provider definitions: %w", err)
+		return nil, fmt.Errorf("reading provider definitions: %w", err)
 	}
-	if err := mayTrust(dir); err != nil {
-		return fmt.Errorf("reading provider definitions: %w", err)
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = mayTrust(dir, info)
 	}
-	r.changes.Lock()
-	defer r.changes.Unlock()
-	defer r.publish()
-	files := map[string]string{} // id to the file that has it
-	var errs []error
+	if err != nil {
+		return nil, fmt.Errorf("reading provider definitions: %w", err)
+	}
+	entries, err := f.ReadDir(maxEntries + 1)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("reading provider definitions: %w", err)
+	case len(entries) > maxEntries:
+		return nil, fmt.Errorf("reading provider definitions: %s has more than %d files: keep nothing else there", dir, maxEntries)
+	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if entry.IsDir() || strings.HasPrefix(name, ".") || !slices.Contains(extensions, filepath.Ext(name)) {
-			continue
-		}
-		if err := r.addFile(filepath.Join(dir, name), files); err != nil {
-			errs = append(errs, err)
+		if !entry.IsDir() && !strings.HasPrefix(name, ".") && slices.Contains(extensions, filepath.Ext(name)) {
+			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
-	return errors.Join(errs...)
+	slices.Sort(paths)
+	return paths, nil
 }
 
-// addFile adds the definition of one file. r.changes is held.
-func (r *Registry) addFile(file string, files map[string]string) error {
-	data, err := readFile(file)
-	if err != nil {
-		return fmt.Errorf("reading a provider definition: %w", err)
-	}
-	d, lines, err := parse(file, data)
-	if err != nil {
-		return err
-	}
-	if err := d.Check(r.config.Addresses); err != nil {
-		return located(file, lines, err)
-	}
-	if other, ok := files[d.ID]; ok {
-		return &SyntaxError{file, lines.of("id"), fmt.Sprintf("the id %q is that of %s already; choose another", d.ID, other)}
-	}
-	if earlier, ok := r.earlier(d.ID, broker.SourceFile); ok && !d.Override {
-		return &SyntaxError{file, lines.of("id"), fmt.Sprintf("the id %q is that of %s; add override: true to replace it, or choose another", d.ID, told[earlier])}
-	}
-	files[d.ID] = file
-	r.sources[broker.SourceFile][d.ID] = completed(d)
-	return nil
+// A stamp tells one state of a file from another. The time of the last change of
+// the inode cannot be set back, as that of its content can.
+type stamp struct {
+	device, inode     uint64
+	size              int64
+	modified, changed syscall.Timespec
+	mode, owner       uint32
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	s := info.Sys().(*syscall.Stat_t)
+	return stamp{s.Dev, s.Ino, s.Size, s.Mtim, s.Ctim, s.Mode, s.Uid}
+}
+
+// settled reports whether a file was left alone for a while. A time in the future
+// is another machine's, and says nothing.
+func (s stamp) settled(now time.Time) bool {
+	age := now.Sub(time.Unix(s.modified.Unix()))
+	return age < 0 || age >= settleTime
 }
 
 // readFile reads no more of a file than tells that it is too large. Opening a
-// pipe would wait for somebody to write to it.
-func readFile(file string) ([]byte, error) {
-	info, err := os.Stat(file)
+// pipe would wait for somebody to write to it, and opening a device may do worse.
+func readFile(path string) (data []byte, at stamp, err error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, stamp{}, err
 	}
+	at = stampOf(info)
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", file)
+		return nil, at, fmt.Errorf("%s is no regular file", path)
 	}
-	if err := mayTrust(file); err != nil {
-		return nil, err
+	if err := mayTrustLink(path); err != nil {
+		return nil, at, err
 	}
-	f, err := os.Open(file)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxSize+1))
+	if info, err = f.Stat(); err != nil {
+		return nil, at, err
+	}
+	at = stampOf(info)
+	if !info.Mode().IsRegular() {
+		return nil, at, fmt.Errorf("%s is no regular file", path)
+	}
+	if err := mayTrust(path, info); err != nil {
+		return nil, at, err
+	}
+	if data, err = io.ReadAll(io.LimitReader(f, maxSize+1)); err != nil {
+		return nil, at, err
+	}
+	if info, err = f.Stat(); err == nil && stampOf(info) != at {
+		err = errUnsettled
+	}
+	return data, at, err
 }
 
 // mayTrust returns an error for a file or folder that others could have written:
 // a definition says where secrets are sent.
-func mayTrust(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
+func mayTrust(path string, info fs.FileInfo) error {
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	switch {
 	case owner != 0 && owner != uint32(os.Geteuid()):
 		return fmt.Errorf("%s belongs to user id %d: chown it to root or the daemon's own user", path, owner)
-	case info.Mode().Perm()&0o022 != 0:
+	case info.Mode().Perm()&0o022 != 0 && !onReadOnlyMount(path):
 		return fmt.Errorf("others can write to %s (mode %04o): chmod go-w it", path, info.Mode().Perm())
 	}
 	return nil
+}
+
+// mayTrustLink is mayTrust for the folder that a link leads into.
+func mayTrustLink(path string) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil || target == path {
+		return err
+	}
+	dir := filepath.Dir(target)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return mayTrust(dir, info)
+}
+
+// onReadOnlyMount reports whether nobody can write to path, whatever its mode:
+// Kubernetes gives the folder of a config map to all, and mounts it so.
+func onReadOnlyMount(path string) bool {
+	const readOnly = 1 // ST_RDONLY of statvfs(3), which Linux keeps for each mount
+	var mount syscall.Statfs_t
+	return syscall.Statfs(path, &mount) == nil && mount.Flags&readOnly != 0
+}
+
+// readDefinition reads and checks the definition in a file. An error names the
+// file, and the line where there is one, and says what to write.
+func readDefinition(path string, allowed broker.Addresses) (d broker.Definition, lines lines, at stamp, err error) {
+	data, at, err := readFile(path)
+	if err != nil {
+		return d, nil, at, fmt.Errorf("reading a provider definition: %w", err)
+	}
+	if d, lines, err = parse(path, data); err != nil {
+		return d, nil, at, err
+	}
+	if err := d.Check(allowed); err != nil {
+		return d, nil, at, located(path, lines, err)
+	}
+	return completed(d), lines, at, nil
 }
 
 // located turns the fields that a check names into places in a file.

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/plugins"
 )
 
-func TestLoadDir(t *testing.T) {
+func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.yaml", "id: a\nname: file\nissuer: https://a.example\n")
 	write(t, dir, "b.json", `{"id": "b", "name": "file", "issuer": "https://b.example"}`)
@@ -26,16 +27,17 @@ func TestLoadDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := newMemory()
-	r, _ := open(t, store, nil)
-	if err := r.LoadDir(dir); err != nil {
-		t.Errorf("LoadDir() = %v", err)
+	r, _ := openFolder(t, plugins.Config{Store: store, Dir: dir})
+	rescan(t, r)
+	if problems := problemsOf(r); problems != nil {
+		t.Errorf("Problems() = %q, want none", problems)
 	}
 	for _, id := range []string{"a", "b", "both", "linked"} {
 		expect(t, r, id, "file", broker.SourceFile)
 	}
 	expect(t, r, "builtin", "one", broker.SourceBuiltin)
 	if n := len(r.Definitions()); n != 5 {
-		t.Errorf("LoadDir() made it %d definitions, want 5", n)
+		t.Errorf("Rescan made it %d definitions, want 5", n)
 	}
 
 	ctx := t.Context()
@@ -49,7 +51,7 @@ func TestLoadDir(t *testing.T) {
 	expect(t, r, "both", "file", broker.SourceFile)
 }
 
-func TestLoadDirErrors(t *testing.T) {
+func TestFolderErrors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "1-good.yaml", "id: good\nname: file\nissuer: https://good.example\n")
 	write(t, dir, "2-key.yaml", "id: key\nname: file\ntoken_url: https://key.example\n")
@@ -63,28 +65,24 @@ func TestLoadDirErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r, _ := open(t, newMemory(), nil)
-	err := r.LoadDir(dir)
-	if err == nil {
-		t.Fatal("LoadDir() = nil, want errors")
-	}
+	r, _ := openFolder(t, plugins.Config{Store: newMemory(), Dir: dir})
+	rescan(t, r)
 	want := []string{
 		`2-key.yaml:3: there is no key "token_url"; write "tokenUrl"`,
-		`3-check.yaml:6: refresh.rotation: "yes" is unknown; give one of always, never, sometimes`,
-		`3-check.yaml:4: tokenUrl: must be https:, unless its address is among --allow-addresses`,
+		`3-check.yaml:6: refresh.rotation: "yes" is unknown; give one of always, never, sometimes (and 1 more)`,
 		`4-builtin.yaml:3: the id "builtin" is that of the built-in catalogue; add override: true to replace it, or choose another`,
 		`5-twice.yaml:1: the id "good" is that of ` + filepath.Join(dir, "1-good.yaml") + ` already; choose another`,
 		`6-missing.yaml:6: inputs.tenant.pattern: is needed, since {tenant} is part of the host in tokenUrl`,
 		`7-large.yaml:1: is larger than 64 KiB`,
 		`9-pipe.yaml is no regular file`,
 	}
-	got := strings.Split(strings.ReplaceAll(err.Error(), "reading a provider definition: ", ""), "\n")
+	got := problemsOf(r)
 	if len(got) != len(want) {
-		t.Fatalf("LoadDir() = %v, want %d lines", err, len(want))
+		t.Fatalf("Problems() = %q, want %d", got, len(want))
 	}
-	for i, line := range got {
-		if line != filepath.Join(dir, want[i]) {
-			t.Errorf("LoadDir() says %s, want %s", line, filepath.Join(dir, want[i]))
+	for i, text := range got {
+		if text = strings.TrimPrefix(text, "reading a provider definition: "); text != filepath.Join(dir, want[i]) {
+			t.Errorf("Problems() has %s, want %s", text, filepath.Join(dir, want[i]))
 		}
 	}
 	for _, id := range []string{"good", "also_good"} {
@@ -92,18 +90,18 @@ func TestLoadDirErrors(t *testing.T) {
 	}
 	expect(t, r, "builtin", "one", broker.SourceBuiltin)
 	if n := len(r.Definitions()); n != 4 {
-		t.Errorf("LoadDir() made it %d definitions, want 4", n)
+		t.Errorf("Rescan made it %d definitions, want 4", n)
 	}
 }
 
-func TestLoadDirMissing(t *testing.T) {
-	r, _ := open(t, newMemory(), nil)
-	if err := r.LoadDir(filepath.Join(t.TempDir(), "none")); err != nil {
-		t.Errorf("LoadDir(none) = %v, want nil", err)
-	}
-	file := filepath.Join(t.TempDir(), "file")
-	write(t, filepath.Dir(file), "file", "")
-	if err := r.LoadDir(file); err == nil {
-		t.Error("LoadDir(file) = nil, want an error")
+func TestFolderThatIsNone(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "file", "")
+	for path, want := range map[string]string{"none": "", "file": "not a directory"} {
+		r, _ := openFolder(t, plugins.Config{Store: newMemory(), Dir: filepath.Join(dir, path)})
+		rescan(t, r)
+		if got := strings.Join(problemsOf(r), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("Problems() of %s = %q, want %q", path, got, want)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -24,6 +25,11 @@ type Config struct {
 	Store     broker.DefinitionStore // keeps the API's own
 	Addresses broker.Addresses       // where providers may live besides the public internet
 	Log       *slog.Logger           // warnings about definitions that are not in force
+	// Dir is the folder whose files hold definitions; "" for none.
+	Dir string
+	// InUse reports whether a credential uses the definition of a provider, which
+	// then outlives its file. Nil stands for no.
+	InUse func(provider string) bool
 }
 
 // A Registry holds the definitions of all sources and tells which are in force:
@@ -36,8 +42,19 @@ type Registry struct {
 	changes sync.Mutex                                     // held over the whole of a change, its write to the store included
 	sources map[broker.Source]map[string]broker.Definition // guarded by changes
 	stored  map[string]bool                                // ids in the store, also of those that no longer pass; guarded by changes
+	folder  folder
+	states  map[string]state                 // of those in the source of files, by id; guarded by changes
+	kept    map[string]broker.KeptDefinition // as they are in the store; guarded by changes
+	keeping problem                          // of writing those; guarded by changes
 
 	inForce atomic.Pointer[view]
+}
+
+// A state says how the source of a definition fares.
+type state struct {
+	status broker.Status // "" while all is well
+	reason string
+	since  time.Time
 }
 
 // A view is what is in force. It is immutable.
@@ -47,12 +64,16 @@ type view struct {
 }
 
 // New returns a registry of the built-in definitions, all of which have to be
-// valid. [Registry.LoadDir] and [Registry.Load] add the others.
+// valid. [Registry.Load] and [Registry.Rescan] add the others, in this order.
 func New(config Config) (*Registry, error) {
 	if config.Store == nil || config.Log == nil {
 		return nil, errors.New("a registry of definitions needs a store and a log")
 	}
-	r := &Registry{config: config, sources: map[broker.Source]map[string]broker.Definition{}, stored: map[string]bool{}}
+	r := &Registry{
+		config: config, sources: map[broker.Source]map[string]broker.Definition{}, stored: map[string]bool{},
+		folder: folder{dir: config.Dir, files: map[string]*file{}},
+		states: map[string]state{}, kept: map[string]broker.KeptDefinition{},
+	}
 	for _, source := range precedence {
 		r.sources[source] = map[string]broker.Definition{}
 	}
@@ -66,7 +87,8 @@ func New(config Config) (*Registry, error) {
 	return r, nil
 }
 
-// Load reads the API's own definitions from the store, at start. One that no
+// Load reads the API's own definitions from the store, at start, and the last
+// good ones of files. One that no
 // longer passes, since --allow-addresses was narrowed for instance, is left out
 // with a warning and stays in the store.
 func (r *Registry) Load(ctx context.Context) error {
@@ -88,7 +110,29 @@ func (r *Registry) Load(ctx context.Context) error {
 		}
 		r.sources[broker.SourceAPI][d.ID] = completed(d)
 	}
+	if err := r.loadKept(ctx); err != nil {
+		return err
+	}
 	r.publish()
+	return nil
+}
+
+// loadKept takes over what the files held when they were good. r.changes is held.
+func (r *Registry) loadKept(ctx context.Context) error {
+	kept, err := r.config.Store.KeptDefinitions(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the last good provider definitions: %w", err)
+	}
+	for _, k := range kept {
+		d := completed(k.Definition)
+		if err := d.Check(r.config.Addresses); err != nil {
+			r.config.Log.Warn("the last good definition of a file is left out, since it is not valid any more", "provider", d.ID, "file", k.File, "error", err)
+			continue
+		}
+		r.kept[d.ID] = k
+		r.folder.add(k.File, &d)
+		r.sources[broker.SourceFile][d.ID] = d
+	}
 	return nil
 }
 
@@ -142,6 +186,9 @@ func (r *Registry) Delete(ctx context.Context, id string) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if !r.stored[id] {
+		if r.states[id].status == broker.ProviderGone {
+			return r.forget(ctx, id)
+		}
 		if earlier, ok := r.earlier(id, broker.SourceAPI); ok {
 			return fmt.Errorf("provider %q comes from %s and cannot be deleted here: %w", id, told[earlier], broker.ErrConflict)
 		}
@@ -152,6 +199,23 @@ func (r *Registry) Delete(ctx context.Context, id string) error {
 	}
 	delete(r.stored, id)
 	delete(r.sources[broker.SourceAPI], id)
+	r.publish()
+	return nil
+}
+
+// forget lets go of a definition whose file vanished. r.changes is held.
+func (r *Registry) forget(ctx context.Context, id string) error {
+	if err := r.config.Store.DropDefinition(ctx, id); err != nil && !errors.Is(err, broker.ErrNotFound) {
+		return fmt.Errorf("deleting the last good definition of provider %q: %w", id, err)
+	}
+	for path, f := range r.folder.files {
+		if f.good != nil && f.good.ID == id {
+			delete(r.folder.files, path)
+		}
+	}
+	delete(r.kept, id)
+	delete(r.states, id)
+	delete(r.sources[broker.SourceFile], id)
 	r.publish()
 	return nil
 }
@@ -186,7 +250,11 @@ func (r *Registry) publish() {
 	for _, definitions := range r.sources {
 		for id := range definitions {
 			d, from, _ := r.resolve(id, precedence)
-			next.byID[id] = broker.SourcedDefinition{Definition: d, Source: from}
+			in := broker.SourcedDefinition{Definition: d, Source: from}
+			if from == broker.SourceFile {
+				in.State, in.Reason = r.states[id].status, r.states[id].reason
+			}
+			next.byID[id] = in
 		}
 	}
 	next.sorted = slices.SortedFunc(maps.Values(next.byID), func(a, b broker.SourcedDefinition) int { return strings.Compare(a.ID, b.ID) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -23,8 +24,9 @@ var _ broker.Definitions = (*plugins.Registry)(nil)
 // memory is a store of definitions that can be made to fail.
 type memory struct {
 	mu   sync.Mutex
-	kept map[string]broker.Definition // guarded by mu
-	fail error                        // guarded by mu
+	kept map[string]broker.Definition     // guarded by mu
+	good map[string]broker.KeptDefinition // guarded by mu
+	fail error                            // guarded by mu
 }
 
 func (m *memory) StoredDefinitions(context.Context) ([]broker.Definition, error) {
@@ -58,6 +60,30 @@ func (m *memory) DeleteDefinition(_ context.Context, id string) error {
 	return m.fail
 }
 
+func (m *memory) KeptDefinitions(context.Context) ([]broker.KeptDefinition, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.good)), m.fail
+}
+
+func (m *memory) KeepDefinition(_ context.Context, k broker.KeptDefinition) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		m.good[k.Definition.ID] = k
+	}
+	return m.fail
+}
+
+func (m *memory) DropDefinition(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		delete(m.good, id)
+	}
+	return m.fail
+}
+
 func (m *memory) setFail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -85,13 +111,16 @@ func overriding(d broker.Definition) broker.Definition {
 // it logged.
 func open(t *testing.T, store *memory, allowed broker.Addresses) (*plugins.Registry, *bytes.Buffer) {
 	t.Helper()
+	return openFolder(t, plugins.Config{Store: store, Addresses: allowed})
+}
+
+// openFolder is open with more of a configuration.
+func openFolder(t *testing.T, config plugins.Config) (*plugins.Registry, *bytes.Buffer) {
+	t.Helper()
 	var log bytes.Buffer
-	r, err := plugins.New(plugins.Config{
-		Builtin:   []broker.Definition{named("builtin", "one"), named("both", "two")},
-		Store:     store,
-		Addresses: allowed,
-		Log:       slog.New(slog.NewTextHandler(&log, nil)),
-	})
+	config.Builtin = []broker.Definition{named("builtin", "one"), named("both", "two")}
+	config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r, err := plugins.New(config)
 	if err != nil {
 		t.Fatalf("New() = %v", err)
 	}
@@ -101,7 +130,9 @@ func open(t *testing.T, store *memory, allowed broker.Addresses) (*plugins.Regis
 	return r, &log
 }
 
-func newMemory() *memory { return &memory{kept: map[string]broker.Definition{}} }
+func newMemory() *memory {
+	return &memory{kept: map[string]broker.Definition{}, good: map[string]broker.KeptDefinition{}}
+}
 
 // expect checks the name and the source of the definition in force.
 func expect(t *testing.T, r *plugins.Registry, id, name string, source broker.Source) {

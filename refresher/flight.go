@@ -70,6 +70,7 @@ type pair struct {
 	spent      grant
 	answer     broker.TokenResponse
 	receivedAt time.Time
+	origins    string // of the definition that it was got with
 }
 
 // succeeds reports whether the refresh token of the answer takes the place of
@@ -134,7 +135,7 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 	if err != nil {
 		return broker.Token{}, f.fail(ctx, &c, err)
 	}
-	committed, err := f.commit(ctx, &pair{grantOf(&c), answer, wallClock()})
+	committed, err := f.commit(ctx, &pair{grantOf(&c), answer, wallClock(), connection.Origins()})
 	if err != nil {
 		return broker.Token{}, err
 	}
@@ -244,6 +245,9 @@ func (f *flight) tellAudit(token broker.Token, err error) {
 	if f.announced == nil {
 		return
 	}
+	if errors.Is(err, errSuperseded) {
+		err = broker.ErrConflict
+	}
 	outcome := broker.Outcome{Err: err, Handout: broker.Handout{Generation: token.Generation, Secret: token.Access}}
 	f.config.Auditor.End(f.announced.line, f.announced.entry, outcome)
 }
@@ -312,6 +316,9 @@ func (f *flight) commit(ctx context.Context, p *pair) (broker.Credential, error)
 		switch {
 		case p.spent.isOf(c):
 			c.Apply(p.answer, p.receivedAt)
+			if c.Origins == "" {
+				c.Origins = p.origins
+			}
 		case p.isIn(c):
 			found = *c
 			return errWritten

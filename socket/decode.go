@@ -44,13 +44,18 @@ func decode(r *http.Request, into any) error {
 	return decodeObject(body, into)
 }
 
-// decodeNothing reads a body that has nothing to say, or none.
-func decodeNothing(r *http.Request) error {
+// decodeOptional is decode for a body that may be absent.
+func decodeOptional(r *http.Request, into any) error {
 	body, err := readBody(r)
 	if err != nil || len(body) == 0 {
 		return err
 	}
-	return decodeObject(body, new(noFields))
+	return decodeObject(body, into)
+}
+
+// decodeNothing reads a body that has nothing to say, or none.
+func decodeNothing(r *http.Request) error {
+	return decodeOptional(r, new(noFields))
 }
 
 // readBody returns the body of a request, empty if there is none.

@@ -19,14 +19,12 @@ func (s *Server) withGrant(r *http.Request) (*http.Request, error) {
 	}
 	r.Header.Del(client.GrantHeader)
 	// More than one are none that was minted.
-	caller, err := s.Broker.WithGrant(callerOf(r.Context()), broker.NewSecret(strings.Join(secrets, ",")))
-	if err != nil {
+	secret := broker.NewSecret(strings.Join(secrets, ","))
+	if _, err := s.Broker.WithGrant(callerOf(r.Context()), secret); err != nil {
 		return nil, err
 	}
-	grant := caller.Grant
-	current := func() broker.Caller { // for long requests the peer is looked at again and again
-		caller := callerOf(r.Context())
-		caller.Grant = grant
+	current := func() broker.Caller { // a long request is of no use once the grant is revoked
+		caller, _ := s.Broker.WithGrant(callerOf(r.Context()), secret)
 		return caller
 	}
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, current)), nil

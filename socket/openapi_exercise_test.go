@@ -116,6 +116,7 @@ func checkEvents(t *testing.T, document *document, operation *openapi3.Operation
 	for _, known := range []broker.EventType{
 		broker.EventCreated, broker.EventUpdated, broker.EventRefreshed, broker.EventRefreshFailed,
 		broker.EventReauth, broker.EventRecovered, broker.EventDeleted, broker.EventProviderChanged,
+		broker.EventRevocationFailed,
 	} {
 		if !strings.Contains(operation.Description, "`"+string(known)+"`") {
 			t.Errorf("the event %s is not documented", known)
@@ -206,7 +207,10 @@ func (f *world) inhabit(t *testing.T) {
 			"refreshRequest":{"params":{"scope":null}},"refresh":{"lead":"5m"},"identity":{"url":"https://api.example/me"},
 			"inputs":{"tenant":{"default":"common"}}}`)
 	}
+	f.must(t, 201, "POST", "/credentials/oauth2/providers", `{"id":"sigma","name":"sigma","issuer":"https://s.example",
+		"revocationUrl":"https://s.example/revoke","revocationRequest":{"token":"access_token"}}`)
 	for _, credential := range []string{
+		fmt.Sprintf(`"name":"burnt","provider":"sigma",`+oauth, ended),
 		fmt.Sprintf(`"name":"mail","provider":"gamma","metadata":{"team":1},"description":"Mine",`+oauth, live),
 		fmt.Sprintf(`"name":"ended","provider":"gamma",`+oauth, ended),
 		fmt.Sprintf(`"name":"off","provider":"gamma","isActive":false,`+oauth, live),

@@ -11,11 +11,14 @@ import (
 type providerBody struct {
 	broker.Definition
 	Source ignored `json:"source"`
+	State  ignored `json:"state"`
+	Reason ignored `json:"reason"`
+	Held   ignored `json:"held"`
 	UserID ignored `json:"userId"`
 }
 
 func (s *Server) listProviders(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Broker.Providers(callerOf(r.Context()))
+	list, err := s.Broker.Providers(r.Context(), callerOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -23,7 +26,7 @@ func (s *Server) listProviders(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) showProvider(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.Broker.Provider(callerOf(r.Context()), r.PathValue("id"))
+	d, err := s.Broker.Provider(r.Context(), callerOf(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -64,6 +67,24 @@ func (s *Server) storeProvider(w http.ResponseWriter, r *http.Request, id string
 
 func (s *Server) deleteProvider(w http.ResponseWriter, r *http.Request) error {
 	return answerNothing(w, s.Broker.DeleteProvider(r.Context(), callerOf(r.Context()), r.PathValue("id")))
+}
+
+// acceptProvider is the operator's word for the hosts that a definition names.
+func (s *Server) acceptProvider(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Origins []string `json:"origins"`
+		UserID  ignored  `json:"userId"`
+	}
+	if err := decodeOptional(r, &body); err != nil {
+		return err
+	}
+	accepted, err := s.Broker.AcceptProvider(r.Context(), callerOf(r.Context()), r.PathValue("id"), body.Origins)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, client.Acceptance{
+		ProviderID: accepted.ProviderID, Origins: accepted.Origins, Credentials: accepted.Credentials, App: accepted.App,
+	})
 }
 
 func (s *Server) listApps(w http.ResponseWriter, r *http.Request) error {

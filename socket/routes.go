@@ -28,10 +28,11 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/expiring":          {"GET": s.expiring},
 		"/credentials/test-request":      {"POST": s.testRequest},
 
-		"/credentials/oauth2/providers":      {"GET": s.listProviders, "POST": s.createProvider},
-		"/credentials/oauth2/providers/{id}": {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
-		"/credentials/oauth2/apps":           {"GET": s.listApps},
-		"/credentials/oauth2/apps/{id}":      {"GET": s.showApp, "PUT": s.putApp, "DELETE": s.deleteApp},
+		"/credentials/oauth2/providers":             {"GET": s.listProviders, "POST": s.createProvider},
+		"/credentials/oauth2/providers/{id}":        {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
+		"/credentials/oauth2/providers/{id}/accept": {"POST": s.acceptProvider},
+		"/credentials/oauth2/apps":                  {"GET": s.listApps},
+		"/credentials/oauth2/apps/{id}":             {"GET": s.showApp, "PUT": s.putApp, "DELETE": s.deleteApp},
 
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},

@@ -145,6 +145,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	var waiting int
 	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
 	out.Problems = s.problems.failing.look(out.Problems, census.All[broker.StatusDegraded]-waiting, census.Credentials[broker.StatusDegraded]-waiting)
+	for _, p := range census.Problems {
+		out.Problems = append(out.Problems, client.Problem{What: p.What, Since: wireTime(p.Since), Todo: p.Todo})
+	}
 	return answer(w, http.StatusOK, out)
 }
 

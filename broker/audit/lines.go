@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"io/fs"
 	"iter"
 	"path/filepath"
 )
@@ -25,7 +26,7 @@ func Lines(dir string, after uint64) iter.Seq2[Line, error] {
 				continue
 			}
 			for raw, err := range rawLines(filepath.Join(dir, folderName, name)) {
-				if errors.Is(err, errTorn) {
+				if errors.Is(err, errTorn) || errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
 					break
 				}
 				if err != nil {

@@ -23,13 +23,15 @@ import (
 // passes [TestStore]. The zero MemStore is empty and ready.
 type MemStore struct {
 	mu             sync.Mutex
-	failure        error                           // guarded by mu, as all below
-	credentials    map[broker.ID]broker.Credential //
-	authorizations map[string]broker.Authorization // by state
-	definitions    map[string]broker.Definition    // by id
-	apps           map[string]broker.App           // by provider
-	grants         map[broker.ID]broker.Grant      //
-	secondKey      string                          // its id
+	failure        error                            // guarded by mu, as all below
+	credentials    map[broker.ID]broker.Credential  //
+	authorizations map[string]broker.Authorization  // by state
+	definitions    map[string]broker.Definition     // by id
+	apps           map[string]broker.App            // by provider
+	kept           map[string]broker.KeptDefinition // by id
+	revocations    map[string]broker.Revocation     // by id
+	grants         map[broker.ID]broker.Grant       //
+	secondKey      string                           // its id
 }
 
 var _ broker.Store = (*MemStore)(nil)
@@ -61,6 +63,8 @@ func (m *MemStore) begin(ctx context.Context) error {
 		m.definitions = map[string]broker.Definition{}
 		m.apps = map[string]broker.App{}
 		m.grants = map[broker.ID]broker.Grant{}
+		m.kept = map[string]broker.KeptDefinition{}
+		m.revocations = map[string]broker.Revocation{}
 	}
 	return nil
 }
@@ -260,6 +264,84 @@ func (m *MemStore) DeleteApp(ctx context.Context, providerID string) error {
 	return remove(m.apps, providerID)
 }
 
+// KeptDefinitions implements [broker.DefinitionStore], ordered by id.
+func (m *MemStore) KeptDefinitions(ctx context.Context) ([]broker.KeptDefinition, error) {
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	return ordered(m.kept, cloneKept), nil
+}
+
+// KeepDefinition implements [broker.DefinitionStore].
+func (m *MemStore) KeepDefinition(ctx context.Context, k broker.KeptDefinition) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	m.kept[k.Definition.ID] = cloneKept(k)
+	return nil
+}
+
+// DropDefinition implements [broker.DefinitionStore].
+func (m *MemStore) DropDefinition(ctx context.Context, id string) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	return remove(m.kept, id)
+}
+
+// DeleteRevoking implements [broker.RevocationStore].
+func (m *MemStore) DeleteRevoking(ctx context.Context, id broker.ID, revoke func(*broker.Credential) (*broker.Revocation, error)) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	c, ok := m.credentials[id]
+	if !ok {
+		return fmt.Errorf("credential %q: %w", id, broker.ErrNotFound)
+	}
+	c = cloneCredential(c)
+	r, err := revoke(&c)
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		m.revocations[r.ID] = cloneRevocation(*r)
+	}
+	delete(m.credentials, id)
+	return nil
+}
+
+// Revocations implements [broker.RevocationStore].
+func (m *MemStore) Revocations(ctx context.Context) ([]broker.Revocation, error) {
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	return ordered(m.revocations, cloneRevocation), nil
+}
+
+// PutRevocation implements [broker.RevocationStore].
+func (m *MemStore) PutRevocation(ctx context.Context, r broker.Revocation) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	m.revocations[r.ID] = cloneRevocation(r)
+	return nil
+}
+
+// DeleteRevocation implements [broker.RevocationStore].
+func (m *MemStore) DeleteRevocation(ctx context.Context, id string) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	return remove(m.revocations, id)
+}
+
 func remove[K ~string, V any](from map[K]V, key K) error {
 	if _, ok := from[key]; !ok {
 		return fmt.Errorf("%q: %w", key, broker.ErrNotFound)
@@ -312,6 +394,18 @@ func cloneDefinition(d broker.Definition) (clone broker.Definition) {
 		panic(err)
 	}
 	return clone
+}
+
+func cloneKept(k broker.KeptDefinition) broker.KeptDefinition {
+	return broker.KeptDefinition{Definition: cloneDefinition(k.Definition), File: k.File}
+}
+
+func cloneRevocation(r broker.Revocation) broker.Revocation {
+	for _, t := range []*time.Time{&r.EndsAt, &r.Since, &r.RetryAt, &r.GivenUpAt} {
+		*t = t.Round(0).UTC()
+	}
+	r.Tokens = slices.Clone(r.Tokens)
+	return r
 }
 
 func cloneApp(a broker.App) broker.App {

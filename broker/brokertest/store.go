@@ -32,8 +32,10 @@ func TestStore(t *testing.T, open func(t *testing.T) broker.Store) {
 		{"taking an authorization once", testTakeOnce},
 		{"expiry of authorizations", testExpiry},
 		{"definitions", testDefinitions},
+		{"kept definitions", testKept},
 		{"apps", testApps},
 		{"grants", testGrants},
+		{"revocations", testRevocations},
 		{"reopening", testReopening},
 		{"ended contexts", testEndedContext},
 	}
@@ -53,7 +55,8 @@ func FullCredential(id broker.ID) broker.Credential {
 			ID: id, Name: "Work \"mail\" ✉", Type: "http-api", AuthType: broker.AuthOAuth2, Provider: "google",
 			WorkspaceID: "w-1", IsActive: true, Status: broker.StatusDegraded, Generation: 7, Revision: 1,
 			IssuedAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at.Add(-time.Hour), Renewable: true, RetryAt: at.Add(time.Minute), Lazy: true,
-			Intent: &broker.Intent{Generation: 7, At: at},
+			Origins: "https://accounts.google.com https://oauth2.googleapis.com",
+			Intent:  &broker.Intent{Generation: 7, At: at},
 		},
 		StatusReason: "the provider is down", Description: "for reports", IsShared: true,
 		Config: broker.NewConfig(map[string]any{
@@ -304,6 +307,122 @@ func testDefinitions(t *testing.T, s broker.Store, _ func() broker.Store) {
 	sameDefinitions(t, s, b)
 }
 
+func testKept(t *testing.T, s broker.Store, _ func() broker.Store) {
+	ctx := t.Context()
+	if err := s.DropDefinition(ctx, "absent"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("DropDefinition of an absent id = %v, want ErrNotFound", err)
+	}
+	b, a := fullKept("b"), fullKept("a")
+	for _, k := range []broker.KeptDefinition{b, a} {
+		if err := s.KeepDefinition(ctx, k); err != nil {
+			t.Fatalf("KeepDefinition: %v", err)
+		}
+	}
+	sameKept(t, s, a, b)
+	b.File = "elsewhere.yaml"
+	if err := s.KeepDefinition(ctx, b); err != nil {
+		t.Fatalf("KeepDefinition over another: %v", err)
+	}
+	sameKept(t, s, a, b)
+	sameDefinitions(t, s) // they are not those of the API
+	if err := s.DropDefinition(ctx, "a"); err != nil {
+		t.Fatalf("DropDefinition: %v", err)
+	}
+	sameKept(t, s, b)
+}
+
+func testRevocations(t *testing.T, s broker.Store, _ func() broker.Store) {
+	ctx := t.Context()
+	never := func(*broker.Credential) (*broker.Revocation, error) {
+		t.Error("revoke ran without a credential")
+		return nil, nil
+	}
+	if err := s.DeleteRevoking(ctx, "absent", never); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("DeleteRevoking of an absent id = %v, want ErrNotFound", err)
+	}
+	if err := s.DeleteRevocation(ctx, "absent"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("DeleteRevocation of an absent id = %v, want ErrNotFound", err)
+	}
+	create(t, s, "one")
+	create(t, s, "two")
+	refusal := errors.New("refused")
+	refuse := func(c *broker.Credential) (*broker.Revocation, error) {
+		sameCredential(t, "argument of revoke", *c, FullCredential("one"))
+		return new(fullRevocation("r")), refusal
+	}
+	if err := s.DeleteRevoking(ctx, "one", refuse); !errors.Is(err, refusal) {
+		t.Errorf("DeleteRevoking that refuses = %v, want its error", err)
+	}
+	sameCredential(t, "Get after a refused DeleteRevoking", get(t, s, "one"), FullCredential("one"))
+	sameRevocations(t, s)
+
+	owed := fullRevocation("r")
+	if err := s.DeleteRevoking(ctx, "one", func(*broker.Credential) (*broker.Revocation, error) { return &owed, nil }); err != nil {
+		t.Fatalf("DeleteRevoking: %v", err)
+	}
+	if err := s.DeleteRevoking(ctx, "two", func(*broker.Credential) (*broker.Revocation, error) { return nil, nil }); err != nil {
+		t.Fatalf("DeleteRevoking with nothing to revoke: %v", err)
+	}
+	sameSummaries(t, s)
+	sameRevocations(t, s, owed)
+
+	owed.Attempts, owed.Tokens = 4, nil
+	if err := s.PutRevocation(ctx, owed); err != nil {
+		t.Fatalf("PutRevocation over another: %v", err)
+	}
+	sameRevocations(t, s, owed)
+	if err := s.DeleteRevocation(ctx, "r"); err != nil {
+		t.Fatalf("DeleteRevocation: %v", err)
+	}
+	sameRevocations(t, s)
+}
+
+func fullKept(id string) broker.KeptDefinition {
+	return broker.KeptDefinition{Definition: fullDefinition(id), File: "/etc/invectd/" + id + ".yaml"}
+}
+
+func fullRevocation(id string) broker.Revocation {
+	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC)
+	return broker.Revocation{
+		ID: id, CredentialID: "c", Name: "Work \"mail\" ✉", Provider: "google", Origins: "https://oauth2.googleapis.com",
+		Config: broker.NewConfig(map[string]any{"clientSecret": "cs", "inputs": map[string]any{"n": json.Number("1.50")}}),
+		Tokens: []broker.RevocableToken{{Token: broker.NewSecret("rt"), Hint: "refresh_token"}, {Token: broker.NewSecret("at"), Hint: "access_token"}},
+		EndsAt: at, Since: at.Add(1), RetryAt: at.Add(2), Attempts: 3, Reason: "it is away", GivenUpAt: at.Add(4),
+	}
+}
+
+func sameKept(t *testing.T, s broker.Store, want ...broker.KeptDefinition) {
+	t.Helper()
+	got, err := s.KeptDefinitions(t.Context())
+	if err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+		t.Errorf("KeptDefinitions = %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func sameRevocations(t *testing.T, s broker.Store, want ...broker.Revocation) {
+	t.Helper()
+	got, err := s.Revocations(t.Context())
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("Revocations = %d of them, %v, want %d", len(got), err, len(want))
+	}
+	for i := range want {
+		got, want := plainRevocation(got[i]), plainRevocation(want[i])
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("Revocations has %+v, want %+v", got, want)
+		}
+	}
+}
+
+// plainRevocation returns a revocation as something that can be compared.
+func plainRevocation(r broker.Revocation) any {
+	config, tokens := r.Config.Reveal(), []string{}
+	for _, token := range r.Tokens {
+		tokens = append(tokens, token.Hint+" "+token.Token.Reveal())
+	}
+	r.Config, r.Tokens = broker.Config{}, nil
+	return []any{r, config, tokens}
+}
+
 func testApps(t *testing.T, s broker.Store, _ func() broker.Store) {
 	ctx := t.Context()
 	if _, err := s.App(ctx, "absent"); !errors.Is(err, broker.ErrNotFound) {
@@ -358,7 +477,8 @@ func testReopening(t *testing.T, s broker.Store, reopen func() broker.Store) {
 		}
 		want = append(want, c.Summary)
 	}
-	if err := errors.Join(s.PutDefinition(ctx, fullDefinition("d")), s.PutApp(ctx, fullApp("a")), s.CreateAuthorization(ctx, fullAuthorization("state"))); err != nil {
+	owed := fullRevocation("owed")
+	if err := errors.Join(s.PutDefinition(ctx, fullDefinition("d")), s.KeepDefinition(ctx, fullKept("k")), s.PutRevocation(ctx, owed), s.PutApp(ctx, fullApp("a")), s.CreateAuthorization(ctx, fullAuthorization("state"))); err != nil {
 		t.Fatal(err)
 	}
 	s = reopen()
@@ -367,6 +487,8 @@ func testReopening(t *testing.T, s broker.Store, reopen func() broker.Store) {
 	c.Revision, c.Name = 2, "id-1"
 	sameCredential(t, "Get after reopening", get(t, s, "id-1"), c)
 	sameDefinitions(t, s, fullDefinition("d"))
+	sameKept(t, s, fullKept("k"))
+	sameRevocations(t, s, owed)
 	apps, err := s.Apps(ctx)
 	if err != nil {
 		t.Fatalf("Apps: %v", err)

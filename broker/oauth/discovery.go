@@ -71,6 +71,7 @@ func (c *Client) complete(ctx context.Context, op string, k broker.Connection, n
 			*at = value
 		}
 	}
+	k = k.TrustAlso(found.authorization, found.token, found.revocation, found.introspection, found.device)
 	if *needed(d) == "" && op != opRevoke {
 		return broker.Connection{}, operation{op: op, definition: d}.undiscovered(issuer, errNoEndpoint)
 	}

@@ -53,6 +53,10 @@ func expandURL(field, template string, k broker.Connection) (string, error) {
 	if u, err := url.Parse(expanded); err != nil || u.Host == "" {
 		return "", invalid(field, k.Definition.ID+" has no URL there that can be used with these inputs")
 	}
+	// The last look before a secret is sent.
+	if field != "authorizationUrl" && !k.Trusts(expanded) {
+		return "", invalid(field, "names "+hostOf(expanded)+", which the credential was not authorised with; if that is right: invectd providers accept "+k.Definition.ID)
+	}
 	return expanded, nil
 }
 

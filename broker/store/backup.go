@@ -46,7 +46,7 @@ func (db *DB) Backup(ctx context.Context, w io.Writer) error {
 
 // writeTo writes every record, the root first.
 func (v view) writeTo(ctx context.Context, out *backupWriter) error {
-	for _, k := range append([]kind{kindRoot}, databaseKinds...) {
+	for _, k := range append([]kind{kindRoot}, recordKinds...) {
 		for r, err := range v.records(k) {
 			if err == nil {
 				err = context.Cause(ctx)
@@ -118,7 +118,7 @@ func (db *DB) Check(ctx context.Context) (Checked, error) {
 		return Checked{}, err
 	}
 	all := &DamagedError{}
-	for _, k := range databaseKinds {
+	for _, k := range recordKinds {
 		for r, err := range v.records(k) {
 			if err := context.Cause(ctx); err != nil {
 				return Checked{}, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -32,6 +33,7 @@ type summaryFields struct {
 	Renewable   bool            `json:"renewable,omitempty"`
 	RetryAt     time.Time       `json:"retryAt,omitzero"`
 	Lazy        bool            `json:"lazy,omitempty"`
+	Origins     string          `json:"origins,omitempty"`
 	Intent      *broker.Intent  `json:"intent,omitempty"`
 
 	Hindrance string `json:"-"` // of this moment, and no fact of the credential's
@@ -74,8 +76,9 @@ type authorizationFields struct {
 }
 
 type appFields struct {
-	Client clientFields      `json:"client"`
-	Inputs map[string]string `json:"inputs"`
+	Client  clientFields      `json:"client"`
+	Inputs  map[string]string `json:"inputs"`
+	Origins string            `json:"origins,omitempty"`
 }
 
 // normal returns c as it is read back: times in UTC, without a monotonic clock.
@@ -108,6 +111,7 @@ func decodeSummary(r *record, plaintext []byte) (broker.Summary, [tagSize]byte, 
 		return broker.Summary{}, [tagSize]byte{}, errContent
 	}
 	fields.ID, fields.Revision = broker.ID(r.place.id), r.revision
+	fields.Origins = unique.Make(fields.Origins).Value() // a hundred thousand credentials share a few
 	return broker.Summary(fields), [tagSize]byte(plaintext[:tagSize]), nil
 }
 

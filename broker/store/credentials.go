@@ -175,8 +175,13 @@ func (db *DB) Delete(ctx context.Context, id broker.ID) error {
 		if err != nil {
 			return fmt.Errorf("credential %q: %w", id, err)
 		}
-		b.remove(old)
-		b.writes = append(b.writes, write{key: b.sealer.key(place{kindBody, string(id)})})
+		b.removeCredential(old)
 		return nil
 	})
+}
+
+// removeCredential stages the removal of both halves, of which summary is one.
+func (b *batch) removeCredential(summary *record) {
+	b.remove(summary)
+	b.writes = append(b.writes, write{key: b.sealer.key(place{kindBody, summary.place.id})})
 }

@@ -31,6 +31,29 @@ func (db *DB) DeleteDefinition(ctx context.Context, id string) error {
 	return db.drop(ctx, place{kindDefinition, id})
 }
 
+// KeptDefinitions implements [broker.DefinitionStore], ordered by id.
+func (db *DB) KeptDefinitions(ctx context.Context) ([]broker.KeptDefinition, error) {
+	all, err := contents[broker.KeptDefinition](ctx, db, kindKept)
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]broker.KeptDefinition, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		kept = append(kept, all[id])
+	}
+	return kept, nil
+}
+
+// KeepDefinition implements [broker.DefinitionStore].
+func (db *DB) KeepDefinition(ctx context.Context, k broker.KeptDefinition) error {
+	return db.replace(ctx, place{kindKept, k.Definition.ID}, k)
+}
+
+// DropDefinition implements [broker.DefinitionStore].
+func (db *DB) DropDefinition(ctx context.Context, id string) error {
+	return db.drop(ctx, place{kindKept, id})
+}
+
 // Apps implements [broker.AppStore], ordered by provider.
 func (db *DB) Apps(ctx context.Context) ([]broker.App, error) {
 	all, err := contents[appFields](ctx, db, kindApp)
@@ -60,7 +83,7 @@ func (db *DB) App(ctx context.Context, providerID string) (broker.App, error) {
 
 // PutApp implements [broker.AppStore].
 func (db *DB) PutApp(ctx context.Context, a broker.App) error {
-	return db.replace(ctx, place{kindApp, a.ProviderID}, appFields{clientToFields(a.Client), a.Inputs})
+	return db.replace(ctx, place{kindApp, a.ProviderID}, appFields{clientToFields(a.Client), a.Inputs, a.Origins})
 }
 
 // DeleteApp implements [broker.AppStore].
@@ -69,5 +92,5 @@ func (db *DB) DeleteApp(ctx context.Context, providerID string) error {
 }
 
 func (f appFields) app(providerID string) broker.App {
-	return broker.App{ProviderID: providerID, Client: f.Client.client(), Inputs: f.Inputs}
+	return broker.App{ProviderID: providerID, Client: f.Client.client(), Inputs: f.Inputs, Origins: f.Origins}
 }

@@ -36,16 +36,17 @@ const (
 	kindApp           kind = 5 // client registered with a provider
 	kindBody          kind = 6 // of a credential: all but its summary
 	kindHead          kind = 7 // the number of the last commit, in a file of its own
-	kindGrant         kind = 8
-	kindAuditMark     kind = 9 // the last line of the audit log that the store was told of
+	kindKept          kind = 8 // last good definition of a file, by the definition's id
+	kindRevocation    kind = 9 // that a provider has not confirmed
+	kindGrant         kind = 10
+	kindAuditMark     kind = 11 // the last line of the audit log that the store was told of
 )
 
-var (
-	// accountedKinds are those that the root record accounts for.
-	accountedKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindGrant, kindAuditMark}
-	// databaseKinds are those that lie in Badger, but for the root.
-	databaseKinds = []kind{kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindGrant, kindAuditMark}
-)
+// recordKinds are the kinds of records beside the root, in order. The root accounts
+// for all of them but the bodies.
+var recordKinds = []kind{
+	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation, kindGrant, kindAuditMark,
+}
 
 func (k kind) String() string {
 	switch k {
@@ -63,6 +64,10 @@ func (k kind) String() string {
 		return "body of credential"
 	case kindHead:
 		return "head"
+	case kindKept:
+		return "kept definition"
+	case kindRevocation:
+		return "revocation"
 	case kindGrant:
 		return "grant"
 	case kindAuditMark:

@@ -9,24 +9,27 @@ import (
 	"github.com/invectd/invectd/broker"
 )
 
-// Authorizations, definitions and apps are one record each.
+// Authorizations, definitions, apps and revocations are one record each.
 
 // replace writes content at a place, over what is there.
 func (db *DB) replace(ctx context.Context, at place, content any) error {
+	return db.commit(ctx, func(b *batch) error { return b.replace(at, content) })
+}
+
+// replace stages content at a place, over what is there.
+func (b *batch) replace(at place, content any) error {
 	encoded, err := json.Marshal(content)
 	if err != nil {
 		return fmt.Errorf("%s has values that JSON does not", at)
 	}
-	return db.commit(ctx, func(b *batch) error {
-		old, err := b.record(at)
-		switch {
-		case errors.Is(err, broker.ErrNotFound):
-			return b.put(at, 1, encoded, nil)
-		case err != nil:
-			return err
-		}
-		return b.put(at, old.revision+1, encoded, old)
-	})
+	old, err := b.record(at)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return b.put(at, 1, encoded, nil)
+	case err != nil:
+		return err
+	}
+	return b.put(at, old.revision+1, encoded, old)
 }
 
 // drop removes the record at a place. As with [DB.Delete], its content need not

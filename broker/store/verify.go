@@ -51,7 +51,10 @@ func (v view) verify() (root, error) {
 // each of them could be read.
 func (v view) account() (found root, intact bool) {
 	intact = true
-	for _, k := range accountedKinds {
+	for _, k := range recordKinds {
+		if k == kindBody {
+			continue
+		}
 		for r, err := range v.records(k) {
 			if err != nil {
 				intact = false
@@ -68,7 +71,7 @@ func (v view) account() (found root, intact bool) {
 func (v view) diagnose(want, found root) *DamagedError {
 	damage := &DamagedError{}
 	named := 0 // of the records that the root accounts for
-	for _, k := range databaseKinds {
+	for _, k := range recordKinds {
 		for r, err := range v.records(k) {
 			if err != nil && k == kindSummary {
 				continue // what it says of itself is not to be trusted; its body tells

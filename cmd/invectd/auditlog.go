@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 
+	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/broker/audit"
 	"github.com/invectd/invectd/broker/store"
 	"github.com/invectd/invectd/metrics"
@@ -22,6 +25,24 @@ func openAudit(dir string, db *store.DB, log *slog.Logger) (*audit.Log, error) {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
 	return trail, nil
+}
+
+// auditedBackups are those that the daemon makes by itself.
+type auditedBackups struct {
+	broker.Backups
+	auditor broker.Auditor
+}
+
+// Backup implements [broker.Backups].
+func (b auditedBackups) Backup(ctx context.Context, w io.Writer) error {
+	entry := broker.AuditEntry{Caller: broker.Daemon, Verb: broker.VerbAdmin, Target: "backup"}
+	line, err := b.auditor.Begin(entry)
+	if err != nil {
+		return err
+	}
+	err = b.Backups.Backup(ctx, w)
+	b.auditor.End(line, entry, broker.Outcome{Err: err})
+	return err
 }
 
 // auditStatus is how the log is, as /status has it.

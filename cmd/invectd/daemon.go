@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -62,7 +61,10 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
 	g.Go(func() error { return trail.Run(ctx) })
-	g.Go(func() error { return c.Backups.run(ctx, db, log) })
+	g.Go(func() error {
+		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
+	})
+	g.Go(func() error { return c.Backups.run(ctx, auditedBackups{db, trail}, log) })
 	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.runner != nil {
@@ -88,6 +90,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
+	registry    *plugins.Registry
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
@@ -96,15 +99,25 @@ type runningDaemon struct {
 // build makes everything on top of the store, bottom up, and starts nothing.
 func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, policy policySource, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
-	registry, err := loadDefinitions(ctx, c, db, log)
+	tokens := broker.NewTokens()
+	for s, err := range db.Summaries(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the credentials: %w", err)
+		}
+		tokens.Load(s)
+	}
+	inUse := func(provider string) bool {
+		return len(tokens.Provider(provider)) > 0 || d.broker != nil && d.broker.RevocationsUse(provider)
+	}
+	registry, err := loadDefinitions(ctx, c, db, inUse, log)
 	if err != nil {
 		return nil, err
 	}
+	d.registry = registry
 	known := func(provider string) bool {
 		_, err := registry.Definition(provider)
 		return err == nil
 	}
-	tokens := broker.NewTokens()
 	meters := metrics.New(metrics.Sources{
 		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
@@ -131,6 +144,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
+		SourceProblems: registry.Problems,
 	})
 	if err := d.broker.LoadGrants(ctx); err != nil {
 		return nil, err
@@ -142,11 +156,13 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Audit:     func() client.AuditStatus { return auditStatus(trail.State()) },
 		Limits:    c.Limits,
 	})
-	for s, err := range db.Summaries(ctx) {
-		if err != nil {
-			return nil, fmt.Errorf("reading the credentials: %w", err)
-		}
-		tokens.Load(s)
+	if err := d.broker.LoadRevocations(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.broker.Adopt(ctx); err != nil {
+		log.Warn("what older credentials were authorised with is not written down yet; it is tried again at the next start", "error", err)
+	}
+	for _, s := range tokens.All() {
 		d.refresher.Schedule(s)
 		d.credentials++
 	}
@@ -154,22 +170,22 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 }
 
 // loadDefinitions gathers the providers: built in, from files, from the API.
-func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) (*plugins.Registry, error) {
+func loadDefinitions(ctx context.Context, c daemonConfig, db *store.DB, inUse func(provider string) bool, log *slog.Logger) (*plugins.Registry, error) {
 	builtin, err := catalog.Definitions()
 	if err != nil {
 		return nil, fmt.Errorf("reading the built-in providers: %w", err)
 	}
-	registry, err := plugins.New(plugins.Config{Builtin: builtin, Store: db, Addresses: c.Addresses, Log: log})
+	registry, err := plugins.New(plugins.Config{
+		Builtin: builtin, Store: db, Addresses: c.Addresses, Log: log, Dir: c.ProvidersDir, InUse: inUse,
+	})
 	if err != nil {
 		return nil, err
 	}
-	// A file that is broken takes no other provider down with it.
-	if err := registry.LoadDir(c.ProvidersDir); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			log.Error("a provider definition is not in force", "error", strings.TrimSpace(line))
-		}
+	if err := registry.Load(ctx); err != nil {
+		return nil, err
 	}
-	return registry, registry.Load(ctx)
+	registry.Rescan(ctx) // it tells what is wrong in the log; nobody listens yet to what changed
+	return registry, nil
 }
 
 // callbackURL is the redirect URI of the daemon's own callback, "" if it is off.

@@ -13,7 +13,7 @@ func newDeleteCommand(p program) *cobra.Command {
 		Use:   "delete REF",
 		Short: "Delete a credential",
 		Long: `Delete a credential, for good. With --revoke its tokens are revoked at the provider
-first, and if that fails nothing is deleted.`,
+first, or as soon as it can be reached. Where it refuses that, nothing is deleted.`,
 		Example: `  invectd delete work --revoke
   invectd delete openai --yes`,
 		Args: cobra.ExactArgs(1),

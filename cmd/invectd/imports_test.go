@@ -41,7 +41,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/go-plugin":           {"plugins/host"},
 	"github.com/zitadel/oidc":                  {"cmd/invectd/internal/sandbox"},
 	"github.com/spf13/":                        {"cmd/invectd"},
-	"github.com/fsnotify/fsnotify":             {"cmd/invectd/internal/policyfile"},
+	"github.com/fsnotify/fsnotify":             {"cmd/invectd/internal/policyfile", "plugins"},
 	"github.com/invectd/invectd/socket/client": {"socket", "cmd/invectd"},
 }
 

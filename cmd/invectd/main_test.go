@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -43,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "field": field, "snapshot": snapshot, "decide": decide,
+			"exits": exits, "field": field, "snapshot": snapshot, "decide": decide, "provider": provider,
 		},
 	})
 }
@@ -135,6 +137,22 @@ func snapshot(ts *testscript.TestScript, neg bool, args []string) {
 		return nil
 	}))
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
+}
+
+// provider ID PATTERN waits until what is shown of a provider matches, and leaves
+// it as stdout.
+func provider(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: provider ID PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if ts.Exec("invectd", "providers", args[0]) == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("invectd providers %s does not come to match %s: %s", args[0], args[1], ts.ReadFile("stdout"))
 }
 
 // decide allow|deny URL answers the sandbox's consent page, and sets TARGET to

@@ -43,6 +43,7 @@ More are added as files in DATA_DIR/providers, or over the API at run time.`,
 		}
 		return printProviders(p, *asJSON, providers)
 	})
+	cmd.AddCommand(newProvidersAcceptCommand(p))
 	return cmd
 }
 
@@ -62,9 +63,21 @@ func printProviders(p program, asJSON bool, providers []client.Provider) error {
 	}
 	t := newTable(p.stdout, "ID", "NAME", "CATEGORY", "SOURCE")
 	for _, provider := range providers {
-		t.row(provider.ID, provider.Name, provider.Category, string(provider.Source))
+		t.row(provider.ID, provider.Name, provider.Category, sourceOf(provider))
 	}
 	return t.print()
+}
+
+// sourceOf tells where a definition comes from, and what is wrong there.
+func sourceOf(provider client.Provider) string {
+	text := string(provider.Source)
+	if provider.State != "" {
+		text += ", " + string(provider.State)
+	}
+	if provider.Held != nil {
+		text += ", not accepted"
+	}
+	return text
 }
 
 func printProvider(p program, asJSON bool, provider client.Provider) error {
@@ -76,7 +89,11 @@ func printProvider(p program, asJSON bool, provider client.Provider) error {
 	t.field("name", provider.Name)
 	t.field("description", provider.Description)
 	t.field("category", provider.Category)
-	t.field("source", string(provider.Source))
+	t.field("source", sourceOf(provider))
+	t.field("reason", printable(provider.Reason))
+	if held := provider.Held; held != nil {
+		t.field("not accepted", fmt.Sprintf("%d credentials and apps were authorised with another token host, and send nothing to %s", held.Count, strings.Join(held.Origins, " ")))
+	}
 	t.field("issuer", provider.Issuer)
 	t.field("authorization", provider.AuthorizationURL)
 	t.field("token", provider.TokenURL)

@@ -76,8 +76,8 @@ func (c *Client) UpdateCredential(ctx context.Context, ref string, in Credential
 	return out, err
 }
 
-// DeleteCredential removes a credential; with revoke, only after the provider
-// has revoked its tokens.
+// DeleteCredential removes a credential; with revoke its tokens are revoked at the
+// provider first, or as soon as that can be reached.
 func (c *Client) DeleteCredential(ctx context.Context, ref string, revoke bool) error {
 	q := url.Values{}
 	if revoke {

@@ -44,6 +44,13 @@ func (c *Client) DeleteProvider(ctx context.Context, id string) error {
 	return err
 }
 
+// AcceptProvider has the credentials of a provider, and its registered app, send
+// their secrets to the origins that its definition names, which have to be these.
+func (c *Client) AcceptProvider(ctx context.Context, id string, origins []string) (out Acceptance, err error) {
+	_, err = c.Do(ctx, "POST", below(providersPath, id)+"/accept", nil, map[string]any{"origins": origins}, &out)
+	return out, err
+}
+
 // Apps returns the registered apps, secrets masked, ordered by provider.
 func (c *Client) Apps(ctx context.Context) (out []App, err error) {
 	_, err = c.Do(ctx, "GET", appsPath, nil, nil, &out)

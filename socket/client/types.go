@@ -83,6 +83,14 @@ type Test struct {
 // A Provider is a definition in force and where it comes from.
 type Provider = broker.SourcedDefinition
 
+// An Acceptance is what the operator accepted of a provider's definition.
+type Acceptance struct {
+	ProviderID  string   `json:"providerId"`
+	Origins     []string `json:"origins"`     // that secrets may be sent to
+	Credentials int      `json:"credentials"` // that follow it and did not before
+	App         bool     `json:"app"`         // whether a registered app follows it
+}
+
 // An App is the client registered with a provider. Keys are PEM. Answers have
 // its secrets masked; a mask that is sent keeps what is stored.
 type App struct {
