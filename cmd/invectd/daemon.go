@@ -211,12 +211,19 @@ func listen(c daemonConfig) (o openListeners, err error) {
 			o.close()
 		}
 	}()
-	// The runners' one first: others have to pass through the folder that it makes.
-	if o.runner, err = c.Runner.listen(); err != nil {
+	if o.socket, o.runner, err = activated(); err != nil {
 		return o, err
 	}
-	if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
-		return o, err
+	// The runners' one first: others have to pass through the folder that it makes.
+	if o.runner == nil {
+		if o.runner, err = c.Runner.listen(); err != nil {
+			return o, err
+		}
+	}
+	if o.socket == nil {
+		if o.socket, err = socket.Listen(c.Socket, c.SocketMode, socket.NoGroup); err != nil {
+			return o, err
+		}
 	}
 	if o.metrics, err = listenTCP("--metrics", c.MetricsAddr); err != nil {
 		return o, err

@@ -25,7 +25,7 @@ func TestExample(t *testing.T) {
 	policy := broker.NewPolicy(999)
 	policy.Use(file, rules, time.Now())
 	runner := broker.Caller{UID: 1001, GID: 1001, Runner: true, Attested: true}
-	unit := broker.Caller{UID: 7, Unit: "report-nightly.service", Attested: true}
+	unit := broker.Caller{UID: 7, Unit: "report-nightly.service", Cgroup: "/system.slice/report-nightly.service", Attested: true}
 	pod := broker.Caller{UID: 7, Cgroup: "/kubepods.slice/kubepods-pod1.slice/c", Attested: true}
 	operator := broker.Caller{UID: 7, Groups: []uint32{50}, Attested: true}
 	for _, test := range []struct {
