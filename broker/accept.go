@@ -22,8 +22,9 @@ type Acceptance struct {
 // the provider's credentials and its registered app follow it to the hosts that
 // it names. Where origins are given they have to be those of the definition, else
 // the error wraps [ErrConflict]: what was looked at may have changed since.
-func (b *Broker) AcceptProvider(ctx context.Context, caller Caller, id string, origins []string) (Acceptance, error) {
-	if err := b.authorize(caller, VerbAdmin, id); err != nil {
+func (b *Broker) AcceptProvider(ctx context.Context, caller Caller, id string, origins []string) (_ Acceptance, err error) {
+	entry, err := b.authorize(caller, VerbAdmin, id)
+	if err != nil {
 		return Acceptance{}, err
 	}
 	d, err := b.Definitions.Definition(id)
@@ -34,6 +35,11 @@ func (b *Broker) AcceptProvider(ctx context.Context, caller Caller, id string, o
 	if slices.Sort(origins); origins != nil && !slices.Equal(slices.Compact(origins), out.Origins) {
 		return Acceptance{}, fmt.Errorf("the definition of %s names %s by now: look again: %w", id, listOf(out.Origins), ErrConflict)
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return Acceptance{}, err
+	}
+	defer change.end(&err)
 	if out.App, err = b.acceptApp(ctx, d.Definition); err != nil {
 		return Acceptance{}, err
 	}

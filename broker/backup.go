@@ -13,9 +13,15 @@ type Backups interface {
 }
 
 // Backup writes a backup of the store.
-func (b *Broker) Backup(ctx context.Context, caller Caller, w io.Writer) error {
-	if err := b.authorize(caller, VerbAdmin, "backup"); err != nil {
+func (b *Broker) Backup(ctx context.Context, caller Caller, w io.Writer) (err error) {
+	entry, err := b.authorize(caller, VerbAdmin, "backup")
+	if err != nil {
 		return err
 	}
+	backup, err := b.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer backup.end(&err)
 	return b.Backups.Backup(ctx, w)
 }

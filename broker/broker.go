@@ -22,6 +22,8 @@ type Parts struct {
 	Policy      *Policy
 	Log         *slog.Logger
 
+	// GrantKey is what the secrets of grants are kept under.
+	GrantKey Secret
 	// CallbackURL returns the redirect URI of the daemon's own callback, or ""
 	// where that is off.
 	CallbackURL func() string
@@ -55,6 +57,7 @@ type Broker struct {
 	Parts
 	connections Connections
 	devices     idSet // credentials that may have a device flow and never had a token
+	grants      grants
 	held        heldList
 	revocations revocationQueue
 }
@@ -75,8 +78,9 @@ const (
 )
 
 // Run does what happens by itself: authorizations that nobody finished are
-// removed, the credentials of such device flows too, tokens of deleted
-// credentials are revoked and usage is written down. It blocks until ctx ends.
+// removed, the credentials of such device flows and grants that are over too,
+// tokens of deleted credentials are revoked and usage is written down. It blocks
+// until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -93,14 +97,17 @@ func (b *Broker) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			defer cancel()
 			b.writeUsage(last)
+			b.writeGrantUsage(last)
 			return nil
 		case <-expiry.C:
 			if _, err := b.Store.ExpireAuthorizations(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				b.Log.Warn("removing authorizations that expired", "error", err)
 			}
 			b.removeUnconnected(ctx, time.Now())
+			b.sweepGrants(ctx, time.Now())
 		case <-usage.C:
 			b.writeUsage(ctx)
+			b.writeGrantUsage(ctx)
 		}
 	}
 }

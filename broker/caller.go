@@ -24,13 +24,22 @@ type Caller struct {
 	// hears it.
 	Unattested string
 
+	// Daemon is true of [Daemon] alone.
+	Daemon bool
+
 	// Grant is the one that came with the request, if it is in force; else nil.
 	Grant *Grant
 }
 
+// Daemon is who does what nobody asked for. It asks no policy.
+var Daemon = Caller{Daemon: true}
+
 func (c Caller) String() string {
 	who := "unattested"
-	if c.Attested {
+	switch {
+	case c.Daemon:
+		who = "the daemon"
+	case c.Attested:
 		who = fmt.Sprintf("uid %d", c.UID)
 	}
 	if c.Grant != nil {

@@ -25,11 +25,16 @@ type CredentialPatch struct {
 }
 
 // UpdateCredential changes a credential.
-func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (View, error) {
+func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string, p CredentialPatch) (_ View, err error) {
 	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return View{}, err
 	}
+	change, err := b.begin(s.entry)
+	if err != nil {
+		return View{}, err
+	}
+	defer change.end(&err)
 	var move Decision
 	view, err := b.update(ctx, s.ID, func(c *Credential) (err error) {
 		before := c.subject()
@@ -40,11 +45,14 @@ func (b *Broker) UpdateCredential(ctx context.Context, caller Caller, ref string
 		return err
 	})
 	if errors.Is(err, ErrForbidden) {
-		b.recordDenial(caller, VerbWrite, s.ID, ref, move)
+		denied := s.entry
+		denied.Rule = move.Rule
+		b.Auditor.Denied(denied)
 	}
 	if err != nil {
 		return View{}, fmt.Errorf("changing credential %q: %w", s.Name, err)
 	}
+	change.made(&view.Credential)
 	return view, nil
 }
 

@@ -25,7 +25,7 @@ type NewCredential struct {
 
 // CreateCredential stores a new credential. A bad one is an [*InvalidError], a
 // provider that nobody defined [ErrUnknownProvider].
-func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCredential) (View, error) {
+func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCredential) (_ View, err error) {
 	if err := b.gate(caller, VerbWrite, n.Name); err != nil {
 		return View{}, err
 	}
@@ -33,14 +33,25 @@ func (b *Broker) CreateCredential(ctx context.Context, caller Caller, n NewCrede
 	if err != nil {
 		return View{}, err
 	}
-	if err := b.authorizeNew(caller, VerbWrite, c.subject()); err != nil {
+	entry, err := b.authorizeNew(caller, VerbWrite, c.subject())
+	if err != nil {
 		return View{}, err
 	}
 	if err := b.settleSubject(ctx, caller, &c); err != nil {
 		return View{}, err
 	}
 	c.Origins = b.originsNow(ctx, &c)
-	return b.create(ctx, c)
+	change, err := b.begin(entry)
+	if err != nil {
+		return View{}, err
+	}
+	defer change.end(&err)
+	view, err := b.create(ctx, c)
+	if err != nil {
+		return View{}, err
+	}
+	change.made(&view.Credential)
+	return view, nil
 }
 
 // build turns a request into the credential to be stored.

@@ -53,7 +53,7 @@ const reasonDamaged = "store_damaged: its record is not what was written; restor
 // Credentials returns the credentials that match and that the caller may list,
 // the newest first, and whether there are more than the filter's limit.
 func (b *Broker) Credentials(ctx context.Context, caller Caller, f Filter) (views []View, more bool, err error) {
-	if err := b.authorize(caller, VerbList, "credentials"); err != nil {
+	if _, err := b.authorize(caller, VerbList, "credentials"); err != nil {
 		return nil, false, err
 	}
 	now := time.Now()
@@ -123,7 +123,7 @@ func (b *Broker) view(c Credential, now time.Time) View {
 
 // RefreshCredential renews the token of a credential now. The error wraps
 // [ErrReauthorize] where nothing can renew it.
-func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref string) (View, error) {
+func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref string) (_ View, err error) {
 	s, err := b.find(ctx, caller, VerbRefresh, ref)
 	switch {
 	case err != nil:
@@ -131,10 +131,15 @@ func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref strin
 	case s.AuthType != AuthOAuth2:
 		return View{}, &InvalidError{Message: fmt.Sprintf("credential %q is of type %s, which is not refreshed: update it", s.Name, s.AuthType)}
 	case !s.IsActive:
-		return View{}, disabled(s)
+		return View{}, disabled(s.Summary)
 	case !s.Renewable:
-		return View{}, reauthorize(s, "there is no refresh token to renew it with")
+		return View{}, reauthorize(s.Summary, "there is no refresh token to renew it with")
 	}
+	change, err := b.begin(s.entry)
+	if err != nil {
+		return View{}, err
+	}
+	defer change.end(&err)
 	if _, err := b.refresh(ctx, s.ID, Need{After: s.Generation, Force: true}, DefaultWait); err != nil {
 		return View{}, err
 	}
@@ -142,5 +147,6 @@ func (b *Broker) RefreshCredential(ctx context.Context, caller Caller, ref strin
 	if err != nil {
 		return View{}, fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
+	change.made(&c)
 	return b.view(c, time.Now()), nil
 }

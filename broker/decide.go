@@ -1,22 +1,26 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
-// authorize decides on a request that names no credential, and writes the
-// decision down.
-func (b *Broker) authorize(caller Caller, verb Verb, target string) error {
-	d := b.Policy.Decide(caller, verb, nil)
-	if err := b.record(caller, verb, "", target, d); err != nil || d.Allowed {
-		return err
+// authorize decides on a request that names no credential. It returns what the
+// audit has to know of it.
+func (b *Broker) authorize(caller Caller, verb Verb, target string) (AuditEntry, error) {
+	return b.settleOn(b.Policy.Decide(caller, verb, nil), AuditEntry{Caller: caller, Verb: verb, Target: target})
+}
+
+// settleOn writes a denial down.
+func (b *Broker) settleOn(d Decision, e AuditEntry) (AuditEntry, error) {
+	e.Rule = d.Rule
+	if d.Allowed {
+		return e, nil
 	}
-	return forbidden(caller, verb)
+	b.Auditor.Denied(e)
+	return e, forbidden(e.Caller, e.Verb)
 }
 
 // gate refuses a caller whom no rule gives verb for anything. What it lets
@@ -25,16 +29,13 @@ func (b *Broker) gate(caller Caller, verb Verb, target string) error {
 	if b.Policy.Decide(caller, verb, nil).Allowed {
 		return nil
 	}
-	return b.authorize(caller, verb, target)
+	_, err := b.authorize(caller, verb, target)
+	return err
 }
 
 // authorizeNew decides on a credential that is yet to be made.
-func (b *Broker) authorizeNew(caller Caller, verb Verb, on Subject) error {
-	d := b.Policy.Decide(caller, verb, &on)
-	if err := b.record(caller, verb, on.ID, on.Name, d); err != nil || d.Allowed {
-		return err
-	}
-	return forbidden(caller, verb)
+func (b *Broker) authorizeNew(caller Caller, verb Verb, on Subject) (AuditEntry, error) {
+	return b.settleOn(b.Policy.Decide(caller, verb, &on), AuditEntry{Caller: caller, Verb: verb, CredentialID: on.ID, Target: on.Name})
 }
 
 // decideMove decides on a change of what rules look at. The caller has to be
@@ -58,34 +59,27 @@ func forbidden(caller Caller, verb Verb) error {
 	return fmt.Errorf("%s may not %s here: %w", caller, verb, ErrForbidden)
 }
 
-// record writes a decision down. The error says that a change cannot be audited,
-// and so must not be made.
-func (b *Broker) record(caller Caller, verb Verb, id ID, target string, d Decision) error {
-	err := b.Auditor.Record(AuditEntry{
-		At: time.Now(), Caller: caller, Verb: verb, CredentialID: id, Target: target,
-		Allowed: d.Allowed, Rule: d.Rule, Changes: verb.changes(),
-	})
-	if err != nil && d.Allowed && verb.changes() {
-		return fmt.Errorf("the change cannot be audited, so it is not made: %w", ErrStoreUnavailable)
-	}
-	return nil
+// A found credential is one that the caller may do something with.
+type found struct {
+	Summary
+	entry AuditEntry // of what it was found for
 }
 
 // find looks a credential up for a caller who wants to do verb with it: by its
 // id, else by its name among those that the caller may do something with. All
 // others do not exist for it, and what it hears of them is the same as of those
 // that do not exist at all.
-func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (Summary, error) {
+func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string) (found, error) {
 	access := b.Policy.For(caller)
 	var hidden *entry
 	var why Decision // of the hidden one
 	if e, ok := b.Tokens.get(ID(ref)); ok {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
-			return Summary{}, err
+			return found{}, err
 		}
 		if d.Visible() {
-			return b.settle(caller, verb, ref, e, d)
+			return b.settle(caller, verb, e, d)
 		}
 		hidden, why = e, d
 	}
@@ -94,7 +88,7 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 	for _, e := range b.Tokens.named(ref) {
 		d, err := b.decide(ctx, &access, verb, e)
 		if err != nil {
-			return Summary{}, err
+			return found{}, err
 		}
 		if d.Visible() {
 			seen, last = append(seen, e), d
@@ -107,36 +101,32 @@ func (b *Broker) find(ctx context.Context, caller Caller, verb Verb, ref string)
 		if damage := b.Tokens.damagedAs(ref); damage != nil && hidden == nil {
 			// Not "not found": it may be there. Whoever could not see it is not told.
 			if d := access.Decide(verb, &Subject{ID: ID(ref), Name: ref}); d.Allowed {
-				return Summary{}, cmp.Or(b.record(caller, verb, "", ref, d), damage)
+				return found{entry: AuditEntry{Caller: caller, Verb: verb, Target: ref, Rule: d.Rule}}, damage
 			}
 		}
 		if hidden != nil {
-			b.recordDenial(caller, verb, hidden.summary.ID, ref, why)
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, CredentialID: hidden.summary.ID, Target: hidden.summary.Name, Rule: why.Rule})
 		} else if d := access.Decide(verb, new(Subject)); !d.Allowed {
-			b.recordDenial(caller, verb, "", ref, d) // it would be out of reach
+			// It would be out of reach. It is not named: somebody may have taken a
+			// token for a name.
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: verb, Rule: d.Rule})
 		}
-		return Summary{}, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
+		return found{}, fmt.Errorf("credential %q: %w", ref, ErrNotFound)
 	case 1:
-		return b.settle(caller, verb, ref, seen[0], last)
+		return b.settle(caller, verb, seen[0], last)
 	}
-	return Summary{}, fmt.Errorf("%d credentials are named %q, use the id: %w", len(seen), ref, ErrAmbiguousName)
+	return found{}, fmt.Errorf("%d credentials are named %q, use the id: %w", len(seen), ref, ErrAmbiguousName)
 }
 
-// settle writes down what was decided on a credential that the caller sees.
-func (b *Broker) settle(caller Caller, verb Verb, ref string, e *entry, d Decision) (Summary, error) {
-	if err := b.record(caller, verb, e.summary.ID, ref, d); err != nil {
-		return Summary{}, err
-	}
+// settle writes a denial down of a credential that the caller sees.
+func (b *Broker) settle(caller Caller, verb Verb, e *entry, d Decision) (found, error) {
+	s := &e.summary
+	entry := AuditEntry{Caller: caller, Verb: verb, CredentialID: s.ID, Target: s.Name, Rule: d.Rule}
 	if !d.Allowed {
-		return Summary{}, fmt.Errorf("%s may not %s credential %q: %w", caller, verb, ref, ErrForbidden)
+		b.Auditor.Denied(entry)
+		return found{}, fmt.Errorf("%s may not %s credential %q: %w", caller, verb, s.Name, ErrForbidden)
 	}
-	return e.summary, nil
-}
-
-// recordDenial writes down that a caller asked for what it may not have. That it
-// cannot be written down changes nothing about it.
-func (b *Broker) recordDenial(caller Caller, verb Verb, id ID, target string, d Decision) {
-	_ = b.record(caller, verb, id, target, d)
+	return found{e.summary, entry}, nil
 }
 
 // decide returns what a caller may do with a credential. It reads the store only

@@ -13,24 +13,30 @@ import (
 // within ten seconds, the credential is deleted all the same and its tokens are
 // revoked from a queue that survives a restart. Nothing is deleted, and the error
 // says why, where the provider refuses or there is no way to revoke at all.
-func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) error {
+func (b *Broker) DeleteCredential(ctx context.Context, caller Caller, ref string, revoke bool) (err error) {
 	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if errors.Is(err, ErrDamaged) && b.Tokens.damaged(ID(ref)) && !revoke {
-		s, err = Summary{ID: ID(ref), Name: ref}, nil // to get rid of it
+		s.Summary, err = Summary{ID: ID(ref), Name: ref}, nil // to get rid of it
+		s.entry.CredentialID = s.ID
 	}
 	if err != nil {
 		return err
 	}
 	c, err := b.Store.Get(ctx, s.ID)
 	if errors.Is(err, ErrDamaged) && !revoke {
-		c, err = Credential{Summary: s}, nil
+		c, err = Credential{Summary: s.Summary}, nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
+	change, err := b.begin(s.entry)
+	if err != nil {
+		return err
+	}
+	defer change.end(&err)
 	reason := ""
 	if revoke {
-		pending, err := b.deleteRevoking(ctx, s)
+		pending, err := b.deleteRevoking(ctx, s.Summary)
 		if err != nil {
 			return fmt.Errorf("credential %q was not deleted, since its tokens could not be revoked: %w", s.Name, err)
 		}

@@ -81,7 +81,7 @@ func TestRevokedTokens(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				provider, refresher := &revoker{failsAt: test.failsAt}, &renewer{err: test.refresh}
 				b := broker.New(broker.Parts{
-					Store: new(brokertest.MemStore), Server: provider, Refresher: refresher, Auditor: idle{},
+					Store: new(brokertest.MemStore), Server: provider, Refresher: refresher, Auditor: brokertest.Unaudited{},
 					Tokens: broker.NewTokens(), Events: broker.NewEvents(), Policy: broker.NewPolicy(self.UID),
 					Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 					Definitions: definitions{"acme": *definition(func(d *broker.Definition) {

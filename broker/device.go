@@ -19,8 +19,8 @@ type StartedDevice struct {
 // StartDevice begins a device grant (RFC 8628): it creates a pending credential,
 // or makes one pending that needs a person anyway, and has it polled. Of the
 // request what is about redirects is not used.
-func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest) (StartedDevice, error) {
-	existing, err := b.authorizeStart(ctx, caller, &r)
+func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest) (_ StartedDevice, err error) {
+	existing, entry, err := b.authorizeStart(ctx, caller, &r)
 	if err != nil {
 		return StartedDevice{}, err
 	}
@@ -29,7 +29,7 @@ func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest)
 		return StartedDevice{}, err
 	}
 	if existing == nil {
-		if err := b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
+		if entry, err = b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
 			return StartedDevice{}, err
 		}
 	}
@@ -40,6 +40,11 @@ func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest)
 	case existing != nil && !existing.needsPerson(now):
 		return StartedDevice{}, fmt.Errorf("credential %q works and needs no consent; to change it, connect in a browser: %w", existing.Name, ErrConflict)
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return StartedDevice{}, err
+	}
+	defer change.end(&err)
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
 	if err != nil {
 		return StartedDevice{}, err
@@ -56,6 +61,7 @@ func (b *Broker) StartDevice(ctx context.Context, caller Caller, r StartRequest)
 	if err != nil {
 		return StartedDevice{}, err
 	}
+	change.made(&view.Credential)
 	return StartedDevice{string(view.ID) + deviceSeparator + flow, view.ID, answer}, nil
 }
 

@@ -38,8 +38,8 @@ type Started struct {
 
 // StartAuthorization begins a flow (RFC 6749, section 4.1.1, with RFC 7636). It
 // creates no credential.
-func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartRequest) (Started, error) {
-	existing, err := b.authorizeStart(ctx, caller, &r)
+func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartRequest) (_ Started, err error) {
+	existing, entry, err := b.authorizeStart(ctx, caller, &r)
 	if err != nil {
 		return Started{}, err
 	}
@@ -48,11 +48,17 @@ func (b *Broker) StartAuthorization(ctx context.Context, caller Caller, r StartR
 		return Started{}, err
 	}
 	a.StartedBy = caller
+	a.StartedBy.Grant = nil // it may be revoked before the end
 	if existing == nil {
-		if err := b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
+		if entry, err = b.authorizeNew(caller, VerbConnect, a.subject()); err != nil {
 			return Started{}, err
 		}
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return Started{}, err
+	}
+	defer change.end(&err)
 	connection, err := b.connectionOf(ctx, &a, existing, r.ClientID != "")
 	if err != nil {
 		return Started{}, err
@@ -84,31 +90,31 @@ func (b *Broker) connectionOf(ctx context.Context, a *Authorization, existing *C
 }
 
 // authorizeStart decides, and reads the credential that is to be reconnected.
-func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequest) (*Credential, error) {
+func (b *Broker) authorizeStart(ctx context.Context, caller Caller, r *StartRequest) (*Credential, AuditEntry, error) {
 	if r.ExistingCredentialID == "" && r.ProviderID == "" {
-		return nil, invalid("providerId", "say which provider to connect to")
+		return nil, AuditEntry{}, invalid("providerId", "say which provider to connect to")
 	}
 	if r.ExistingCredentialID == "" {
-		return nil, b.gate(caller, VerbConnect, r.ProviderID)
+		return nil, AuditEntry{}, b.gate(caller, VerbConnect, r.ProviderID)
 	}
 	s, err := b.find(ctx, caller, VerbConnect, r.ExistingCredentialID)
 	if err != nil {
-		return nil, err
+		return nil, AuditEntry{}, err
 	}
 	c, err := b.Store.Get(ctx, s.ID)
 	if err != nil {
-		return nil, fmt.Errorf("reading credential %q: %w", s.Name, err)
+		return nil, AuditEntry{}, fmt.Errorf("reading credential %q: %w", s.Name, err)
 	}
 	if c.AuthType != AuthOAuth2 || c.Provider == "" {
-		return nil, invalid("existingCredentialId", "credential %q is no connection to an OAuth2 provider", c.Name)
+		return nil, AuditEntry{}, invalid("existingCredentialId", "credential %q is no connection to an OAuth2 provider", c.Name)
 	}
 	if r.ProviderID == "" {
 		r.ProviderID = c.Provider
 	}
 	if r.ProviderID != c.Provider {
-		return nil, invalid("providerId", "credential %q is of %s", c.Name, c.Provider)
+		return nil, AuditEntry{}, invalid("providerId", "credential %q is of %s", c.Name, c.Provider)
 	}
-	return &c, nil
+	return &c, s.entry, nil
 }
 
 // plan turns a request into the authorization to be stored.
@@ -295,7 +301,7 @@ func (b *Broker) CompleteRedirect(ctx context.Context, k Callback) (Completion, 
 
 // complete takes the authorization, which uses the state up whatever happens
 // next, and trades the code on behalf of caller, or of whoever started the flow.
-func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Completion, error) {
+func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Completion, err error) {
 	a, err := b.takeAuthorization(ctx, k)
 	if err != nil {
 		return Completion{}, err
@@ -307,9 +313,15 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Comp
 	if caller == nil {
 		caller = &a.StartedBy
 	}
-	if err := b.authorizeCompletion(ctx, *caller, &a); err != nil {
+	entry, err := b.authorizeCompletion(ctx, *caller, &a)
+	if err != nil {
 		return out, err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return out, err
+	}
+	defer change.end(&err)
 	connection, err := b.connections.connect(ctx, a.Definition, a.Client, a.Inputs)
 	if err != nil {
 		return out, err
@@ -329,7 +341,7 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (Comp
 	if err != nil {
 		return out, err
 	}
-	out.View, err = b.keep(detached, a, answer)
+	out.View, err = b.keep(detached, a, answer, change)
 	return out, err
 }
 
@@ -360,12 +372,12 @@ func (b *Broker) takeAuthorization(ctx context.Context, k Callback) (Authorizati
 
 // authorizeCompletion decides anew: since the start of the flow the policy may
 // have changed, or the credential that is reconnected.
-func (b *Broker) authorizeCompletion(ctx context.Context, caller Caller, a *Authorization) error {
+func (b *Broker) authorizeCompletion(ctx context.Context, caller Caller, a *Authorization) (AuditEntry, error) {
 	if a.CredentialID == "" {
 		return b.authorizeNew(caller, VerbConnect, a.subject())
 	}
-	_, err := b.find(ctx, caller, VerbConnect, string(a.CredentialID))
-	return err
+	s, err := b.find(ctx, caller, VerbConnect, string(a.CredentialID))
+	return s.entry, err
 }
 
 // subject is what a policy looks at of the credential that a flow makes.
@@ -411,7 +423,7 @@ func (b *Broker) checkIssuer(ctx context.Context, c Connection, got string) erro
 
 // keep stores the first tokens: in the credential that is reconnected, or a new
 // one. It keeps no copy of a registered app's client.
-func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse) (View, error) {
+func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse, k *change) (View, error) {
 	now := time.Now().UTC()
 	fill := func(c *Credential) error {
 		a.fill(c, answer, now)
@@ -422,7 +434,8 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 		if err != nil {
 			return View{}, fmt.Errorf("storing the new tokens of credential %s: %w", a.CredentialID, err)
 		}
-		return view, b.keepOthers(ctx, a, view, answer.Others)
+		k.made(&view.Credential)
+		return view, b.keepOthers(ctx, a, view, answer.Others, k)
 	}
 	c := newConnection(a.Definition.ID, a.name(), now)
 	if err := fill(&c); err != nil {
@@ -432,7 +445,8 @@ func (b *Broker) keep(ctx context.Context, a Authorization, answer TokenResponse
 	if err != nil {
 		return View{}, err
 	}
-	return view, b.keepOthers(ctx, a, view, answer.Others)
+	k.made(&view.Credential)
+	return view, b.keepOthers(ctx, a, view, answer.Others, k)
 }
 
 // newConnection returns a credential as a flow makes it, still empty.

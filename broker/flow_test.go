@@ -87,11 +87,10 @@ type idle struct{}
 func (idle) Refresh(context.Context, broker.ID, broker.Need) (broker.Token, error) {
 	return broker.Token{}, errors.New("nothing to refresh with")
 }
-func (idle) Schedule(broker.Summary)        {}
-func (idle) Forget(broker.ID)               {}
-func (idle) Due(broker.ID) time.Time        { return time.Time{} }
-func (idle) Outages() []broker.Outage       { return nil }
-func (idle) Record(broker.AuditEntry) error { return nil }
+func (idle) Schedule(broker.Summary)  {}
+func (idle) Forget(broker.ID)         {}
+func (idle) Due(broker.ID) time.Time  { return time.Time{} }
+func (idle) Outages() []broker.Outage { return nil }
 
 // newBroker returns a broker with one provider, "acme", and its store.
 func newBroker(t *testing.T, p *provider) (*broker.Broker, *brokertest.MemStore) {
@@ -99,7 +98,7 @@ func newBroker(t *testing.T, p *provider) (*broker.Broker, *brokertest.MemStore)
 	store := new(brokertest.MemStore)
 	p.answer = broker.TokenResponse{AccessToken: broker.NewSecret("at1"), RefreshToken: broker.NewSecret("rt1")}
 	b := broker.New(broker.Parts{
-		Store: store, Server: p, Refresher: idle{}, Auditor: idle{}, Tokens: broker.NewTokens(), Events: broker.NewEvents(),
+		Store: store, Server: p, Refresher: idle{}, Auditor: brokertest.Unaudited{}, Tokens: broker.NewTokens(), Events: broker.NewEvents(),
 		Definitions: definitions{"acme": {
 			ID: "acme", Name: "Acme", AuthorizationURL: "https://acme.example/authorize", TokenURL: "https://acme.example/token",
 			DefaultScopes: []string{"read"}, RequiredScopes: []string{"offline"},

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// grants are those that credentials may name, in the order of the contract.
-var grants = []GrantType{
+// grantTypes are those that credentials may name, in the order of the contract.
+var grantTypes = []GrantType{
 	GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials, GrantDeviceCode, GrantJWTBearer, GrantTokenExchange,
 }
 
@@ -112,8 +112,8 @@ var ownClaims = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope
 // checkGrant checks what the grant of an OAuth2 credential needs.
 func checkGrant(config Config) error {
 	g := grantTypeOf(config)
-	if !slices.Contains(grants, g) {
-		return invalid("config."+KeyGrantType, "%q is not supported; give one of %s", g, joined(grants))
+	if !slices.Contains(grantTypes, g) {
+		return invalid("config."+KeyGrantType, "%q is not supported; give one of %s", g, joined(grantTypes))
 	}
 	switch g {
 	case GrantJWTBearer:

@@ -14,16 +14,18 @@ const keyConnectedWith = "connectedWith"
 // keepOthers stores the further tokens of an answer, each in a credential of its
 // own that is named after the first, "Team (user)". Where the first one was
 // reconnected they go where the last ones went.
-func (b *Broker) keepOthers(ctx context.Context, a Authorization, first View, others map[string]TokenResponse) error {
+func (b *Broker) keepOthers(ctx context.Context, a Authorization, first View, others map[string]TokenResponse, k *change) error {
 	for _, name := range slices.Sorted(maps.Keys(others)) {
-		if err := b.keepOther(ctx, a, first, name, others[name]); err != nil {
+		view, err := b.keepOther(ctx, a, first, name, others[name])
+		if err != nil {
 			return fmt.Errorf("storing the %s token that came with credential %q: %w", name, first.Name, err)
 		}
+		k.alsoMade(&view.Credential)
 	}
 	return nil
 }
 
-func (b *Broker) keepOther(ctx context.Context, a Authorization, first View, name string, answer TokenResponse) error {
+func (b *Broker) keepOther(ctx context.Context, a Authorization, first View, name string, answer TokenResponse) (View, error) {
 	now := time.Now().UTC()
 	fill := func(c *Credential) error {
 		a.fill(c, answer, now)
@@ -33,18 +35,16 @@ func (b *Broker) keepOther(ctx context.Context, a Authorization, first View, nam
 	fullName := fmt.Sprintf("%s (%s)", first.Name, name)
 	known, err := b.connectedWith(ctx, first.ID, fullName)
 	if err != nil {
-		return err
+		return View{}, err
 	}
 	if known != "" {
-		_, err := b.update(ctx, known, fill)
-		return err
+		return b.update(ctx, known, fill)
 	}
 	c := newConnection(a.Definition.ID, fullName, now)
 	if err := fill(&c); err != nil {
-		return err
+		return View{}, err
 	}
-	_, err = b.create(ctx, c)
-	return err
+	return b.create(ctx, c)
 }
 
 // connectedWith returns the credential of that name that was made beside

@@ -7,7 +7,7 @@ import (
 
 // ShowPolicy returns what is in force.
 func (b *Broker) ShowPolicy(caller Caller) (*PolicyState, error) {
-	if err := b.authorize(caller, VerbAdmin, "policy"); err != nil {
+	if _, err := b.authorize(caller, VerbAdmin, "policy"); err != nil {
 		return nil, err
 	}
 	return b.Policy.State(), nil
@@ -24,7 +24,7 @@ type PolicyQuestion struct {
 // TestPolicy returns what the policy in force would say to somebody else, which
 // changes nothing.
 func (b *Broker) TestPolicy(ctx context.Context, caller Caller, q PolicyQuestion) (Decision, error) {
-	if err := b.authorize(caller, VerbAdmin, "policy test"); err != nil {
+	if _, err := b.authorize(caller, VerbAdmin, "policy test"); err != nil {
 		return Decision{}, err
 	}
 	if q.Verb.bit() == 0 {

@@ -19,7 +19,7 @@ func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) 
 		return Test{}, err
 	}
 	if !s.IsActive {
-		return Test{Error: disabled(s).Error()}, nil
+		return Test{Error: disabled(s.Summary).Error()}, nil
 	}
 	switch s.AuthType {
 	case AuthOAuth2:
@@ -28,7 +28,7 @@ func (b *Broker) TestCredential(ctx context.Context, caller Caller, ref string) 
 	default:
 		return Test{Error: fmt.Sprintf("there is no test for credentials of type %s", s.AuthType)}, nil
 	}
-	reading, err := b.read(ctx, s, ReadRequest{MinValidity: DefaultValidity, Wait: DefaultWait})
+	reading, err := b.read(ctx, s.Summary, ReadRequest{MinValidity: DefaultValidity, Wait: DefaultWait})
 	if err != nil {
 		return Test{Error: err.Error()}, nil
 	}

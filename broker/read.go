@@ -41,7 +41,8 @@ func (b *Broker) Token(ctx context.Context, caller Caller, ref string, r ReadReq
 	if err != nil {
 		return Reading{}, b.traceRead(err)
 	}
-	return b.read(ctx, s, r)
+	reading, err := b.read(ctx, s.Summary, r)
+	return b.handOut(s, reading, err)
 }
 
 // ProviderToken is [Broker.Token] for the only credential of a provider that the
@@ -61,7 +62,7 @@ func (b *Broker) ProviderToken(ctx context.Context, caller Caller, provider stri
 	switch len(mine) {
 	case 0:
 		if d := access.Decide(VerbToken, new(Subject)); !d.Allowed {
-			b.recordDenial(caller, VerbToken, "", provider, d)
+			b.Auditor.Denied(AuditEntry{Caller: caller, Verb: VerbToken, Rule: d.Rule})
 		}
 		return Reading{}, b.traceRead(fmt.Errorf("no credential of %q: %w", provider, ErrNotFound))
 	case 1:
@@ -83,17 +84,15 @@ func (b *Broker) Rejected(ctx context.Context, caller Caller, ref string, genera
 	case generation == 0 || generation > s.Generation:
 		return Reading{}, invalid("generation", "credential %q is at generation %d", s.Name, s.Generation)
 	case generation < s.Generation || time.Since(s.IssuedAt) < freshFor:
-		return b.read(ctx, s, r)
+		reading, err := b.read(ctx, s.Summary, r)
+		return b.handOut(s, reading, err)
 	case !s.IsActive:
-		return Reading{}, disabled(s)
+		return Reading{}, disabled(s.Summary)
 	case !s.Renewable:
-		return Reading{}, reauthorize(s, "an API rejected the token, and there is no refresh token to renew it with")
+		return Reading{}, reauthorize(s.Summary, "an API rejected the token, and there is no refresh token to renew it with")
 	}
 	token, err := b.refresh(ctx, s.ID, Need{Validity: r.MinValidity, After: generation}, r.Wait)
-	if err != nil {
-		return Reading{}, err
-	}
-	return Reading{Token: token}, nil
+	return b.handOut(s, Reading{Token: token}, err)
 }
 
 // read serves the token of a credential that the caller may read.
@@ -159,23 +158,37 @@ func (b *Broker) Header(ctx context.Context, caller Caller, ref string, r ReadRe
 	if err != nil {
 		return nil, err
 	}
-	return b.headerOf(ctx, s, r)
+	header, handout, err := b.headerOf(ctx, s.Summary, r)
+	if err != nil {
+		return nil, err
+	}
+	b.Auditor.Read(s.entry, handout)
+	return header, nil
 }
 
-func (b *Broker) headerOf(ctx context.Context, s Summary, r ReadRequest) (map[string]string, error) {
+// headerOf returns the header, and what the audit has to know of it.
+func (b *Broker) headerOf(ctx context.Context, s Summary, r ReadRequest) (map[string]string, Handout, error) {
 	switch s.AuthType {
 	case AuthOAuth2, AuthBearer:
 		reading, err := b.read(ctx, s, r)
 		if err != nil {
-			return nil, err
+			return nil, Handout{}, err
 		}
-		return map[string]string{"Authorization": "Bearer " + reading.Access.Reveal()}, nil
+		header := map[string]string{"Authorization": "Bearer " + reading.Access.Reveal()}
+		return header, Handout{reading.Generation, reading.Access}, nil
 	}
 	c, err := b.body(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, Handout{}, err
 	}
-	return c.header()
+	header, err := c.header()
+	return header, c.handout(), err
+}
+
+// handout is what the audit has to know of a credential that was given as a whole.
+func (c *Credential) handout() Handout {
+	token, _ := c.Token()
+	return Handout{c.Generation, token.Access}
 }
 
 // header returns the header of a kind that is its own secret.
@@ -224,13 +237,19 @@ func (b *Broker) Resolve(ctx context.Context, caller Caller, ref string, r ReadR
 	}
 	out := Resolved{ID: s.ID, Name: s.Name, Type: s.Type, AuthType: s.AuthType}
 	if s.AuthType == AuthOAuth2 {
-		out.Config, err = b.resolveOAuth2(ctx, s, r)
-		return out, err
+		reading, err := b.read(ctx, s.Summary, r)
+		if err != nil {
+			return Resolved{}, err
+		}
+		b.Auditor.Read(s.entry, Handout{reading.Generation, reading.Access})
+		out.Config = reading.config()
+		return out, nil
 	}
-	c, err := b.body(ctx, s)
+	c, err := b.body(ctx, s.Summary)
 	if err != nil {
 		return Resolved{}, err
 	}
+	b.Auditor.Read(s.entry, c.handout())
 	out.Config = c.Config.Reveal()
 	for _, key := range neverResolved {
 		delete(out.Config, key)
@@ -238,11 +257,8 @@ func (b *Broker) Resolve(ctx context.Context, caller Caller, ref string, r ReadR
 	return out, nil
 }
 
-func (b *Broker) resolveOAuth2(ctx context.Context, s Summary, r ReadRequest) (map[string]any, error) {
-	reading, err := b.read(ctx, s, r)
-	if err != nil {
-		return nil, err
-	}
+// config is what an action sees of a token.
+func (reading *Reading) config() map[string]any {
 	config := map[string]any{KeyAccessToken: reading.Access.Reveal(), KeyTokenType: reading.Type}
 	if reading.Scope != "" {
 		config[KeyScope] = reading.Scope
@@ -253,7 +269,7 @@ func (b *Broker) resolveOAuth2(ctx context.Context, s Summary, r ReadRequest) (m
 	if len(reading.Captured) > 0 {
 		config[KeyCaptured] = reading.Captured
 	}
-	return config, nil
+	return config
 }
 
 // body returns the whole of a credential for a reader and counts the read.

@@ -11,7 +11,7 @@ import (
 
 // Providers returns the definitions in force, ordered by id.
 func (b *Broker) Providers(ctx context.Context, caller Caller) ([]SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbList, "providers"); err != nil {
+	if _, err := b.authorize(caller, VerbList, "providers"); err != nil {
 		return nil, err
 	}
 	all := b.Definitions.Definitions()
@@ -23,7 +23,7 @@ func (b *Broker) Providers(ctx context.Context, caller Caller) ([]SourcedDefinit
 
 // Provider returns one definition, or an error wrapping [ErrUnknownProvider].
 func (b *Broker) Provider(ctx context.Context, caller Caller, id string) (SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbList, id); err != nil {
+	if _, err := b.authorize(caller, VerbList, id); err != nil {
 		return SourcedDefinition{}, err
 	}
 	d, err := b.Definitions.Definition(id)
@@ -34,10 +34,16 @@ func (b *Broker) Provider(ctx context.Context, caller Caller, id string) (Source
 }
 
 // PutProvider adds or, unless create, replaces a definition of the API's own.
-func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, create, override bool) (SourcedDefinition, error) {
-	if err := b.authorize(caller, VerbAdmin, d.ID); err != nil {
+func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, create, override bool) (_ SourcedDefinition, err error) {
+	entry, err := b.authorize(caller, VerbAdmin, d.ID)
+	if err != nil {
 		return SourcedDefinition{}, err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return SourcedDefinition{}, err
+	}
+	defer change.end(&err)
 	_, unknown := b.Definitions.Definition(d.ID)
 	put, err := b.Definitions.Put(ctx, d, create, override)
 	if err != nil {
@@ -53,10 +59,16 @@ func (b *Broker) PutProvider(ctx context.Context, caller Caller, d Definition, c
 
 // DeleteProvider removes a definition of the API's own. Credentials that use it
 // stay; they cannot be refreshed until it is back.
-func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) error {
-	if err := b.authorize(caller, VerbAdmin, id); err != nil {
+func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) (err error) {
+	entry, err := b.authorize(caller, VerbAdmin, id)
+	if err != nil {
 		return err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer change.end(&err)
 	if err := b.Definitions.Delete(ctx, id); err != nil {
 		return err
 	}
@@ -70,7 +82,7 @@ func (b *Broker) DeleteProvider(ctx context.Context, caller Caller, id string) e
 
 // ListApps returns the registered apps, ordered by provider.
 func (b *Broker) ListApps(ctx context.Context, caller Caller) ([]App, error) {
-	if err := b.authorize(caller, VerbAdmin, "apps"); err != nil {
+	if _, err := b.authorize(caller, VerbAdmin, "apps"); err != nil {
 		return nil, err
 	}
 	return b.Store.Apps(ctx)
@@ -78,7 +90,7 @@ func (b *Broker) ListApps(ctx context.Context, caller Caller) ([]App, error) {
 
 // ShowApp returns the app of a provider, or an error wrapping [ErrNotFound].
 func (b *Broker) ShowApp(ctx context.Context, caller Caller, providerID string) (App, error) {
-	if err := b.authorize(caller, VerbAdmin, providerID); err != nil {
+	if _, err := b.authorize(caller, VerbAdmin, providerID); err != nil {
 		return App{}, err
 	}
 	return b.Store.App(ctx, providerID)
@@ -86,10 +98,16 @@ func (b *Broker) ShowApp(ctx context.Context, caller Caller, providerID string) 
 
 // PutApp registers the client of a provider, or replaces it; a masked secret
 // keeps the stored one. Credentials that use it follow at their next refresh.
-func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (App, error) {
-	if err := b.authorize(caller, VerbAdmin, a.ProviderID); err != nil {
+func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (_ App, err error) {
+	entry, err := b.authorize(caller, VerbAdmin, a.ProviderID)
+	if err != nil {
 		return App{}, err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return App{}, err
+	}
+	defer change.end(&err)
 	d, err := b.Definitions.Definition(a.ProviderID)
 	if err != nil {
 		return App{}, err
@@ -160,9 +178,15 @@ func keepSecret(given, stored Secret) Secret {
 }
 
 // DeleteApp removes the app of a provider.
-func (b *Broker) DeleteApp(ctx context.Context, caller Caller, providerID string) error {
-	if err := b.authorize(caller, VerbAdmin, providerID); err != nil {
+func (b *Broker) DeleteApp(ctx context.Context, caller Caller, providerID string) (err error) {
+	entry, err := b.authorize(caller, VerbAdmin, providerID)
+	if err != nil {
 		return err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer change.end(&err)
 	return b.Store.DeleteApp(ctx, providerID)
 }

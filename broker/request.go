@@ -20,19 +20,20 @@ func (b *Broker) SendRequest(ctx context.Context, caller Caller, ref string, r A
 		return APIResponse{}, invalid("url", "must not hold a user or a password")
 	}
 	if ref == "" {
-		if err := b.authorize(caller, VerbWrite, u.Hostname()); err != nil {
+		entry, err := b.authorize(caller, VerbWrite, u.Hostname())
+		if err != nil {
 			return APIResponse{}, err
 		}
-		return b.Server.Send(ctx, r)
+		return b.send(ctx, entry, r)
 	}
 	s, err := b.find(ctx, caller, VerbWrite, ref)
 	if err != nil {
 		return APIResponse{}, err
 	}
-	if err := b.mayReceive(s, u); err != nil {
+	if err := b.mayReceive(s.Summary, u); err != nil {
 		return APIResponse{}, err
 	}
-	header, err := b.headerOf(ctx, s, ReadRequest{MinValidity: DefaultValidity, Wait: DefaultWait})
+	header, _, err := b.headerOf(ctx, s.Summary, ReadRequest{MinValidity: DefaultValidity, Wait: DefaultWait})
 	if err != nil {
 		return APIResponse{}, err
 	}
@@ -48,6 +49,16 @@ func (b *Broker) SendRequest(ctx context.Context, caller Caller, ref string, r A
 		all[name] = value
 	}
 	r.Headers = all
+	return b.send(ctx, s.entry, r)
+}
+
+// send makes a request that was decided on.
+func (b *Broker) send(ctx context.Context, e AuditEntry, r APIRequest) (_ APIResponse, err error) {
+	change, err := b.begin(e)
+	if err != nil {
+		return APIResponse{}, err
+	}
+	defer change.end(&err)
 	return b.Server.Send(ctx, r)
 }
 

@@ -66,7 +66,7 @@ func runRevoking(t *testing.T, store *brokertest.MemStore, server *flakyRevoker)
 	w := &revocationWorld{store: store, server: server, log: new(bytes.Buffer), results: map[broker.RevocationResult]int{}}
 	var mu sync.Mutex
 	w.Broker = broker.New(broker.Parts{
-		Store: store, Server: server, Refresher: idle{}, Auditor: idle{}, Tokens: broker.NewTokens(), Events: broker.NewEvents(),
+		Store: store, Server: server, Refresher: idle{}, Auditor: brokertest.Unaudited{}, Tokens: broker.NewTokens(), Events: broker.NewEvents(),
 		Definitions: definitions{"acme": moved(func(d *broker.Definition) { d.RevocationURL = "https://token.acme.example/revoke" })},
 		Policy:      broker.NewPolicy(self.UID), Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Trace: broker.Trace{Revocation: func(_ string, result broker.RevocationResult) {

@@ -20,17 +20,29 @@ type KeyIDs struct {
 }
 
 // AddKey has a second key open the store.
-func (b *Broker) AddKey(ctx context.Context, caller Caller, key Secret) (KeyIDs, error) {
-	if err := b.authorize(caller, VerbAdmin, "rotate-key"); err != nil {
+func (b *Broker) AddKey(ctx context.Context, caller Caller, key Secret) (_ KeyIDs, err error) {
+	entry, err := b.authorize(caller, VerbAdmin, "rotate-key")
+	if err != nil {
 		return KeyIDs{}, err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return KeyIDs{}, err
+	}
+	defer change.end(&err)
 	return b.Keys.AddKey(ctx, key)
 }
 
 // RetireKeys has no key open the store but that of this daemon.
-func (b *Broker) RetireKeys(ctx context.Context, caller Caller) (KeyIDs, error) {
-	if err := b.authorize(caller, VerbAdmin, "rotate-key --retire"); err != nil {
+func (b *Broker) RetireKeys(ctx context.Context, caller Caller) (_ KeyIDs, err error) {
+	entry, err := b.authorize(caller, VerbAdmin, "rotate-key --retire")
+	if err != nil {
 		return KeyIDs{}, err
 	}
+	change, err := b.begin(entry)
+	if err != nil {
+		return KeyIDs{}, err
+	}
+	defer change.end(&err)
 	return b.Keys.RetireKeys(ctx)
 }

@@ -38,6 +38,7 @@ type Store interface {
 
 	DefinitionStore
 	AppStore
+	GrantStore
 	RevocationStore
 
 	// Writable returns nil if a write may be expected to succeed now, else an

@@ -31,15 +31,6 @@ var verbs = []Verb{
 	VerbToken, VerbResolve, VerbHeader, VerbRejected, VerbList, VerbRead, VerbWrite, VerbConnect, VerbRefresh, VerbAdmin,
 }
 
-// changes reports whether the verb can change what is stored.
-func (v Verb) changes() bool {
-	switch v {
-	case VerbWrite, VerbConnect, VerbRefresh, VerbAdmin, VerbRejected:
-		return true
-	}
-	return false
-}
-
 // Verbs is a set of them.
 type Verbs uint16
 

@@ -45,6 +45,8 @@ type Sources struct {
 	Repairs func() uint64
 	// Damaged counts the records that the store holds and cannot read.
 	Damaged func() int
+	// Audit tells how the audit log is.
+	Audit func() AuditState
 	// Outages returns the token endpoints that fail for everybody now.
 	Outages func() []broker.Outage
 	Version string
@@ -90,12 +92,7 @@ func New(s Sources) *Metrics {
 	writable := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "invectd_store_writable",
 		Help: "1 if the store can be written, else 0: nothing is renewed then.",
-	}, func() float64 {
-		if s.Writable() {
-			return 1
-		}
-		return 0
-	})
+	}, func() float64 { return yes(s.Writable()) })
 	repairs := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "invectd_store_repairs_total",
 		Help: "How often the store was damaged and repaired itself without a loss: the disk is not to be trusted.",
@@ -104,7 +101,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_damaged_records",
 		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
 	}, func() float64 { return float64(s.Damaged()) })
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, repairs, damaged, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, repairs, damaged, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

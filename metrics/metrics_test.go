@@ -20,6 +20,9 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Tokens: tokens, Version: "v1",
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 }, Damaged: func() int { return 3 },
+		Audit: func() metrics.AuditState {
+			return metrics.AuditState{Writable: true, Missed: 3, Line: 1207, Mark: 1 << 47}
+		},
 		Outages: func() []broker.Outage {
 			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
 		},
@@ -74,6 +77,11 @@ func TestMetrics(t *testing.T) {
 		`invectd_store_writable 1`,
 		`invectd_store_repairs_total 2`,
 		`invectd_store_damaged_records 3`,
+		`invectd_audit_writable 1`,
+		`invectd_audit_altered 0`,
+		`invectd_audit_missed_lines_total 3`,
+		`invectd_audit_last_line 1207`,
+		`invectd_audit_last_mac 1.40737488355328e+14`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)

@@ -39,6 +39,13 @@ type flight struct {
 	status     broker.Status        // likewise
 	asked      bool                 // the provider, so the grant may be spent
 	outcome    Outcome              // "" while no provider was to be asked
+	announced  *announcement        // in the audit; nil before the provider was to be asked
+}
+
+// An announcement is the line of the audit that says that a grant is to be spent.
+type announcement struct {
+	line  uint64
+	entry broker.AuditEntry
 }
 
 // A grant is what a flight spends: the refresh token of a generation, or the
@@ -96,6 +103,7 @@ func (f *flight) fly(ctx context.Context) (token broker.Token, err error) {
 	f.provider, f.generation, f.status = s.Provider, s.Generation, s.Status
 	defer f.land()
 	defer func() { f.config.Trace.refreshed(f.provider, f.outcome, time.Since(begun)) }()
+	defer func() { f.tellAudit(token, err) }()
 	defer func() {
 		if f.caught(recover(), &err) {
 			err = f.giveUp(f.failed(OutcomeTransient, err, err))
@@ -148,6 +156,9 @@ func (f *flight) run(ctx context.Context) (broker.Token, error) {
 func (f *flight) spend(ctx context.Context, ask request, c *broker.Credential) (answer broker.TokenResponse, err error) {
 	defer func() { f.leave(f.asked, err) }()
 	if err := f.checkWritable(ctx); err != nil {
+		return answer, err
+	}
+	if err := f.announce(c); err != nil {
 		return answer, err
 	}
 	if err := f.writeIntent(ctx, c); err != nil {
@@ -232,6 +243,30 @@ func (f *flight) checkWritable(ctx context.Context) error {
 		return f.storeFailed("refreshing", err)
 	}
 	return nil
+}
+
+// announce has the audit know what the daemon is about to do: a change that
+// cannot be audited does not happen.
+func (f *flight) announce(c *broker.Credential) error {
+	entry := broker.AuditEntry{Caller: broker.Daemon, Verb: broker.VerbRefresh, CredentialID: c.ID, Target: c.Name}
+	line, err := f.config.Auditor.Begin(entry)
+	if err != nil {
+		return f.storeFailed("refreshing", err)
+	}
+	f.announced = &announcement{line, entry}
+	return nil
+}
+
+// tellAudit writes how an announced flight ended.
+func (f *flight) tellAudit(token broker.Token, err error) {
+	if f.announced == nil {
+		return
+	}
+	if errors.Is(err, errSuperseded) {
+		err = broker.ErrConflict
+	}
+	outcome := broker.Outcome{Err: err, Handout: broker.Handout{Generation: token.Generation, Secret: token.Access}}
+	f.config.Auditor.End(f.announced.line, f.announced.entry, outcome)
 }
 
 // writeIntent is step 4.

@@ -21,6 +21,7 @@ type Config struct {
 	Server      broker.AuthorizationServer
 	Tokens      *broker.Tokens
 	Events      *broker.Events
+	Auditor     broker.Auditor
 	Log         *slog.Logger
 
 	// Timeout bounds each flight, but for its writes. 30 seconds if zero.
@@ -38,8 +39,8 @@ type Config struct {
 
 func (c *Config) complete() error {
 	if c.Store == nil || c.Connections.Definitions == nil || c.Connections.Apps == nil ||
-		c.Server == nil || c.Tokens == nil || c.Events == nil || c.Log == nil {
-		return errors.New("refresher: Store, Connections, Server, Tokens, Events and Log are needed")
+		c.Server == nil || c.Tokens == nil || c.Events == nil || c.Auditor == nil || c.Log == nil {
+		return errors.New("refresher: Store, Connections, Server, Tokens, Events, Auditor and Log are needed")
 	}
 	if c.Timeout < 0 || c.Workers < 0 || c.PerProvider < 0 {
 		return errors.New("refresher: Timeout, Workers and PerProvider cannot be negative")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/broker/brokertest"
 	"github.com/invectd/invectd/refresher"
 )
 
@@ -176,7 +177,7 @@ func (s *simulation) boot() {
 	}
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	config := s.broken.config(s, refresher.Config{
-		Store: s.process, Server: simClient{s: s, by: s.process}, Tokens: s.tokens, Events: events, Log: log,
+		Store: s.process, Server: simClient{s: s, by: s.process}, Tokens: s.tokens, Events: events, Auditor: brokertest.Unaudited{}, Log: log,
 		Connections: broker.Connections{Definitions: definitions, Apps: s.process}, Spread: s.spread,
 	})
 	r, err := refresher.New(config)
@@ -185,7 +186,7 @@ func (s *simulation) boot() {
 	}
 	s.broker = broker.New(broker.Parts{
 		Store: s.process, Definitions: definitions, Server: config.Server, Refresher: s.broken.refresher(r, config),
-		Tokens: s.tokens, Events: events, Auditor: noAudit{}, Policy: broker.NewPolicy(root.UID), Log: log,
+		Tokens: s.tokens, Events: events, Auditor: brokertest.Unaudited{}, Policy: broker.NewPolicy(root.UID), Log: log,
 	})
 	for summary, err := range s.process.Summaries(context.Background()) {
 		if err != nil {

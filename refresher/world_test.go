@@ -41,7 +41,8 @@ func newWorld(t *testing.T, tweaks ...func(*refresher.Config)) *world {
 		provider: &provider{lifetime: time.Hour, grants: map[string]*grant{}},
 	}
 	w.config = refresher.Config{
-		Store: w.store, Server: w.provider, Tokens: w.tokens, Events: w.events,
+		Auditor: brokertest.Unaudited{},
+		Store:   w.store, Server: w.provider, Tokens: w.tokens, Events: w.events,
 		Connections: broker.Connections{Definitions: w.definitions, Apps: w.store},
 		Log:         slog.New(slog.NewJSONHandler(w.log, nil)),
 		Trace:       &refresher.Trace{Refreshed: w.refreshed},
@@ -86,13 +87,9 @@ var root = broker.Caller{Attested: true}
 func (w *world) broker() *broker.Broker {
 	return broker.New(broker.Parts{
 		Store: w.config.Store, Definitions: w.definitions, Server: w.config.Server, Refresher: w.Refresher,
-		Tokens: w.tokens, Events: w.events, Auditor: noAudit{}, Policy: broker.NewPolicy(root.UID), Log: w.config.Log,
+		Tokens: w.tokens, Events: w.events, Auditor: brokertest.Unaudited{}, Policy: broker.NewPolicy(root.UID), Log: w.config.Log,
 	})
 }
-
-type noAudit struct{}
-
-func (noAudit) Record(broker.AuditEntry) error { return nil }
 
 // restart makes a new refresher, as after a crash: memory is gone.
 func (w *world) restart() {

@@ -51,12 +51,15 @@ func newFixture(t testing.TB) *fixture {
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
 		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
-		Auditor: noAudit{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
+		Auditor: brokertest.Unaudited{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},
 	})
 	f.server = New(Config{
 		Broker: f.broker, Version: "1.2.3", Log: log, Health: f.store.Writable, Condition: func() StoreCondition { return StoreCondition{Damaged: f.damaged, Outdated: 5} },
+		Audit: func() client.AuditStatus {
+			return client.AuditStatus{Writable: true, Line: 1, MAC: strings.Repeat("0", 64)}
+		},
 		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") }),
 		Listeners: func() map[string]string { return map[string]string{"socket": f.path} },
 	})
@@ -277,10 +280,6 @@ func (p *scriptedProvider) Revoke(_ context.Context, _ broker.Connection, token 
 func (p *scriptedProvider) Identify(context.Context, broker.Connection, broker.Secret) (broker.Identity, error) {
 	return broker.Identity{Subject: "me"}, nil
 }
-
-type noAudit struct{}
-
-func (noAudit) Record(broker.AuditEntry) error { return nil }
 
 // A lockedBuffer is a log that may be written and read at once.
 type lockedBuffer struct {

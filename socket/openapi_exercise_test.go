@@ -256,6 +256,13 @@ func (f *world) fill(t *testing.T, text string) string {
 		}
 		return started.DeviceFlowID
 	})
+	replace("GRANT", func() string {
+		minted, err := f.client.CreateGrant(t.Context(), client.GrantInput{Credentials: []string{"mail"}, TTL: "1h"})
+		if err != nil {
+			t.Fatalf("CreateGrant = %v", err)
+		}
+		return minted.ID
+	})
 	replace("GONE", func() string {
 		state := f.start(t, client.StartRequest{ExistingCredentialID: "mail"})
 		f.must(t, 204, "DELETE", "/credentials/mail", "")

@@ -16,19 +16,24 @@ import (
 	"time"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/broker/brokertest"
 )
 
 // A watchedAudit keeps the last decision.
 type watchedAudit struct {
+	brokertest.Unaudited
 	mu   sync.Mutex
 	last broker.AuditEntry
 }
 
-func (a *watchedAudit) Record(e broker.AuditEntry) error {
+func (a *watchedAudit) Denied(e broker.AuditEntry) { a.note(e) }
+
+func (a *watchedAudit) Read(e broker.AuditEntry, _ broker.Handout) { a.note(e) }
+
+func (a *watchedAudit) note(e broker.AuditEntry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = e
-	return nil
 }
 
 func (a *watchedAudit) caller() broker.Caller {

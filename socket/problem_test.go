@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/socket/client"
 )
 
 // TestProblems: what pages an operator says what it is and what to do.
@@ -39,6 +40,27 @@ func TestProblems(t *testing.T) {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("with damaged records: %s, want %s", got.body, want)
 		}
+	}
+}
+
+// TestAuditProblems tells of an audit log that cannot be written, or that
+// somebody changed.
+func TestAuditProblems(t *testing.T) {
+	f := newFixture(t)
+	state := client.AuditStatus{Altered: true, MAC: strings.Repeat("0", 64)}
+	f.server.Audit = func() client.AuditStatus { return state }
+	got := f.do(t, "GET", "/status", "")
+	for _, want := range []string{"the audit log cannot be written", "somebody changed the audit log", `"audit":{"writable":false,"altered":true,`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("GET /status = %d %s, want %s", got.status, got.body, want)
+		}
+	}
+	if got := f.do(t, "GET", "/readyz", ""); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, `{"audit":"unavailable","store":"ok"}`) {
+		t.Errorf("GET /readyz = %d %s, want 503", got.status, got.body)
+	}
+	state = client.AuditStatus{Writable: true, MAC: state.MAC}
+	if got := f.do(t, "GET", "/status", ""); !strings.Contains(got.body, `"problems":[]`) {
+		t.Errorf("GET /status = %d %s, want no problem", got.status, got.body)
 	}
 }
 

@@ -42,6 +42,9 @@ func (s *Server) routes() map[string]methods {
 		devicePath:                  {"POST": s.startDevice},
 		devicePath + "/{id}":        {"GET": s.deviceFlow},
 
+		"/grants":      {"GET": s.listGrants, "POST": s.createGrant},
+		"/grants/{id}": {"GET": s.showGrant, "DELETE": s.deleteGrant},
+
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/socket/client"
 )
 
 const (
@@ -43,8 +44,10 @@ type Config struct {
 	Health func(ctx context.Context) error
 	// Condition returns how the store is otherwise.
 	Condition func() StoreCondition
-	Limits    Limits // the zero value is the default
-	Log       *slog.Logger
+	// Audit tells how the audit log is.
+	Audit  func() client.AuditStatus
+	Limits Limits // the zero value is the default
+	Log    *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops
@@ -92,6 +95,10 @@ func (s *Server) serveMux(routes map[string]methods, otherwise endpoint) http.Ha
 		escaped := r.URL.EscapedPath()
 		if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
 			return otherwise(w, r)
+		}
+		r, err := s.withGrant(r)
+		if err != nil {
+			return err
 		}
 		mux.ServeHTTP(w, r)
 		return nil

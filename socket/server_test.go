@@ -76,7 +76,7 @@ func TestMonitoring(t *testing.T) {
 	tcp := &http.Client{Transport: new(http.Transport)}
 	t.Cleanup(tcp.CloseIdleConnections)
 	for path, want := range map[string]string{
-		"/metrics": "up 1", "/healthz": `{"status":"ok","checks":{"store":"ok"}}`, "/readyz": `{"status":"ok","checks":{"store":"ok"}}`,
+		"/metrics": "up 1", "/healthz": `{"status":"ok","checks":{"audit":"ok","store":"ok"}}`, "/readyz": `{"status":"ok","checks":{"audit":"ok","store":"ok"}}`,
 	} {
 		got := send(t, tcp, "http://"+ln.Addr().String()+path, "GET", "")
 		if got.status != http.StatusOK || strings.TrimSpace(got.body) != want || got.header.Get("Cache-Control") != "no-store" {

@@ -47,7 +47,7 @@ type problem struct {
 }
 
 // problems are all that /status knows of.
-type problems struct{ store, damaged, policy, refused, failing problem }
+type problems struct{ store, damaged, policy, unaudited, altered, refused, failing problem }
 
 func newProblems() *problems {
 	return &problems{
@@ -64,6 +64,16 @@ func newProblems() *problems {
 		policy: problem{
 			what: func(int) string { return "the policy file cannot be used, so the rules before it stay in force" },
 			todo: "invectd policy, for what is wrong with the file; it is read again when it changes",
+		},
+		unaudited: problem{
+			what: func(int) string {
+				return "the audit log cannot be written, so no change is made and no token refreshed"
+			},
+			todo: "free space on the disk of the data folder, and read the log",
+		},
+		altered: problem{
+			what: func(int) string { return "somebody changed the audit log" },
+			todo: "keep a copy of it, and see what is missing with: invectd audit verify",
 		},
 		refused: problem{
 			what: func(count int) string {
@@ -130,6 +140,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 			Writable: s.Health(r.Context()) == nil,
 			Repairs:  condition.Repairs, DamagedRecords: len(condition.Damaged), OutdatedRecords: condition.Outdated,
 		},
+		Audit:       s.Audit(),
 		Credentials: make(map[string]int, len(census.Credentials)),
 		Providers:   census.Providers,
 		Problems:    []client.Problem{},
@@ -137,10 +148,18 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	for status, n := range census.Credentials {
 		out.Credentials[string(status)] = n
 	}
-	unwritable, unread := count(!out.Store.Writable), count(s.Broker.Policy.State().Fault != "")
-	out.Problems = s.problems.store.look(out.Problems, unwritable, unwritable)
 	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged)
-	out.Problems = s.problems.policy.look(out.Problems, unread, unread)
+	for _, is := range []struct {
+		problem *problem
+		there   bool
+	}{
+		{&s.problems.store, !out.Store.Writable},
+		{&s.problems.policy, s.Broker.Policy.State().Fault != ""},
+		{&s.problems.unaudited, !out.Audit.Writable},
+		{&s.problems.altered, out.Audit.Altered},
+	} {
+		out.Problems = is.problem.look(out.Problems, count(is.there), count(is.there))
+	}
 	out.Problems = s.problems.refused.look(out.Problems, census.All[broker.StatusReauth], census.Credentials[broker.StatusReauth])
 	var waiting int
 	out.Problems, waiting = outageProblems(out.Problems, census.Outages)
@@ -175,14 +194,26 @@ func (p *problems) lookDamaged(list []client.Problem, damaged []string) []client
 // health tells whether all work can be done. It is what /healthz and /readyz
 // answer, since there is nothing that a restart would mend and time would not.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
-	if s.Health(r.Context()) == nil {
-		return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: map[string]string{"store": "ok"}})
+	store, audit := s.Health(r.Context()) == nil, s.Audit().Writable
+	checks := map[string]string{"store": check(store), "audit": check(audit)}
+	if store && audit {
+		return answer(w, http.StatusOK, client.Health{Status: "ok", Checks: checks})
+	}
+	why := "the store cannot be written"
+	if store {
+		why = "the audit log cannot be written"
 	}
 	w.Header().Set("Retry-After", "1")
 	return answer(w, http.StatusServiceUnavailable, client.Health{
-		Status: "unavailable", Checks: map[string]string{"store": "unavailable"},
-		Error: "the store cannot be written", Code: "store_unavailable",
+		Status: "unavailable", Checks: checks, Error: why, Code: "store_unavailable",
 	})
+}
+
+func check(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "unavailable"
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) error {

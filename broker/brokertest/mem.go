@@ -30,6 +30,7 @@ type MemStore struct {
 	apps           map[string]broker.App            // by provider
 	kept           map[string]broker.KeptDefinition // by id
 	revocations    map[string]broker.Revocation     // by id
+	grants         map[broker.ID]broker.Grant       //
 	secondKey      string                           // its id
 }
 
@@ -61,6 +62,7 @@ func (m *MemStore) begin(ctx context.Context) error {
 		m.authorizations = map[string]broker.Authorization{}
 		m.definitions = map[string]broker.Definition{}
 		m.apps = map[string]broker.App{}
+		m.grants = map[broker.ID]broker.Grant{}
 		m.kept = map[string]broker.KeptDefinition{}
 		m.revocations = map[string]broker.Revocation{}
 	}

@@ -34,6 +34,7 @@ func TestStore(t *testing.T, open func(t *testing.T) broker.Store) {
 		{"definitions", testDefinitions},
 		{"kept definitions", testKept},
 		{"apps", testApps},
+		{"grants", testGrants},
 		{"revocations", testRevocations},
 		{"reopening", testReopening},
 		{"ended contexts", testEndedContext},

@@ -40,12 +40,14 @@ const (
 	kindKept          kind = 8  // last good definition of a file, by the definition's id
 	kindRevocation    kind = 9  // that a provider has not confirmed
 	kindJournal       kind = 10 // the writes of one commit, in the journal
+	kindGrant         kind = 11
+	kindAuditMark     kind = 12 // the last line of the audit log that the store was told of
 )
 
 // recordKinds are the kinds of records beside the root, in order. The root accounts
 // for all of them but the bodies.
 var recordKinds = []kind{
-	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation,
+	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation, kindGrant, kindAuditMark,
 }
 
 func (k kind) String() string {
@@ -70,6 +72,10 @@ func (k kind) String() string {
 		return "revocation"
 	case kindJournal:
 		return "journal"
+	case kindGrant:
+		return "grant"
+	case kindAuditMark:
+		return "mark of the audit log"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

@@ -103,7 +103,7 @@ func mendSteps(contained bool) []string {
 	}
 	return []string{
 		"stop the daemon, and keep a copy of the folder as it is",
-		"put the last backup in its place: move all but the file \"head\" out of the folder, then invectd restore FILE --data-dir DIR",
+		"put the last backup in its place: move all but \"head\", \"audit\" and \"audit.head\" out of the folder, then invectd restore FILE --data-dir DIR",
 		"verify it with: invectd check --data-dir DIR",
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/invectd/invectd/broker"
+	"github.com/invectd/invectd/broker/audit"
 	"github.com/invectd/invectd/broker/oauth"
 	"github.com/invectd/invectd/broker/store"
 	"github.com/invectd/invectd/metrics"
@@ -18,6 +18,7 @@ import (
 	"github.com/invectd/invectd/plugins/catalog"
 	"github.com/invectd/invectd/refresher"
 	"github.com/invectd/invectd/socket"
+	"github.com/invectd/invectd/socket/client"
 )
 
 // callbackPath is where the daemon itself receives a browser's redirect.
@@ -40,7 +41,12 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		return fmt.Errorf("opening the store in %s: %w", c.DataDir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	d, err := build(ctx, c, db, policy, log)
+	trail, err := openAudit(c.DataDir, db, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.Close()) }()
+	d, err := build(ctx, c, db, trail, policy, log)
 	if err != nil {
 		return err
 	}
@@ -54,10 +60,11 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
+	g.Go(func() error { return trail.Run(ctx) })
 	g.Go(func() error {
 		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
 	})
-	g.Go(func() error { return c.Backups.run(ctx, db, log) })
+	g.Go(func() error { return c.Backups.run(ctx, auditedBackups{db, trail}, log) })
 	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.runner != nil {
@@ -90,7 +97,7 @@ type runningDaemon struct {
 }
 
 // build makes everything on top of the store, bottom up, and starts nothing.
-func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySource, log *slog.Logger) (*runningDaemon, error) {
+func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, policy policySource, log *slog.Logger) (*runningDaemon, error) {
 	d := &runningDaemon{}
 	tokens := broker.NewTokens()
 	for s, err := range db.Summaries(ctx) {
@@ -124,30 +131,40 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, policy policySourc
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Repairs:  db.Repairs,
 		Damaged:  func() int { return len(db.Damaged()) },
+		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
 		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
 	d.refresher, err = refresher.New(refresher.Config{
-		Store: db, Server: server, Tokens: tokens, Events: events, Log: log, Trace: meters.Refresher(),
+		Store: db, Server: server, Tokens: tokens, Events: events, Auditor: trail, Log: log, Trace: meters.Refresher(),
 		Connections: broker.Connections{Definitions: registry, Apps: db},
 	})
 	if err != nil {
 		return nil, err
 	}
+	grantKey, err := db.GrantKey()
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of the grants: %w", err)
+	}
 	d.broker = broker.New(broker.Parts{
-		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
-		Auditor: logAuditor{log}, Policy: policy.Policy, Log: log,
+		GrantKey: grantKey,
+		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
+		Auditor: trail, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
 		SourceProblems: registry.Problems,
 	})
+	if err := d.broker.LoadGrants(ctx); err != nil {
+		return nil, err
+	}
 	d.server = socket.New(socket.Config{
 		Broker: d.broker, Version: version(), Metrics: meters.Handler(), Log: log,
 		Listeners: func() map[string]string { return d.addresses },
 		Health:    db.Writable,
 		Condition: func() socket.StoreCondition { return conditionOf(db) },
+		Audit:     func() client.AuditStatus { return auditStatus(trail.State()) },
 		Limits:    c.Limits,
 	})
 	if err := d.broker.LoadRevocations(ctx); err != nil {
@@ -261,17 +278,4 @@ func (o openListeners) addresses() listeners {
 
 func (o openListeners) close() {
 	o.each(func(_ string, ln net.Listener) { ln.Close() })
-}
-
-// logAuditor writes changes and denials into the log.
-type logAuditor struct{ log *slog.Logger }
-
-// Record implements [broker.Auditor].
-func (a logAuditor) Record(e broker.AuditEntry) error {
-	if e.Allowed && !e.Changes {
-		return nil
-	}
-	a.log.Info("audit", "at", e.At.UTC().Format(time.RFC3339Nano), "caller", e.Caller.String(), "pid", e.Caller.PID, "unattested", e.Caller.Unattested,
-		"verb", string(e.Verb), "credential", string(e.CredentialID), "target", e.Target, "allowed", e.Allowed, "rule", e.Rule)
-	return nil
 }

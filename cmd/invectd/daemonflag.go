@@ -8,24 +8,32 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/socket/client"
 )
 
-// A daemonFlag is --socket of the commands that are clients of the daemon.
+// A daemonFlag is --socket and --grant-file of the commands that are clients of the
+// daemon.
 type daemonFlag struct {
 	program
-	path string
+	path      string
+	grantFile string
 }
 
-// addDaemonFlag adds --socket to a command.
+// addDaemonFlag adds them to a command.
 func addDaemonFlag(p program, cmd *cobra.Command) *daemonFlag {
 	d := &daemonFlag{program: p}
 	cmd.Flags().StringVar(&d.path, "socket", "", "`PATH` of the daemon's socket (default INVECT_SOCKET, else where serve makes it)")
+	cmd.Flags().StringVar(&d.grantFile, "grant-file", "", "`FILE` with the secret of a grant to present (default the variable "+grantVariable+")")
 	return d
 }
+
+// grantVariable holds the secret of a grant to present.
+const grantVariable = "INVECT_GRANT"
 
 // with makes a command of what is to be done with a client for the daemon.
 func (d *daemonFlag) with(do func(cmd *cobra.Command, args []string, c *client.Client) error) func(*cobra.Command, []string) error {
@@ -47,7 +55,20 @@ func (d *daemonFlag) dial() (*client.Client, error) {
 		return nil, err
 	}
 	d.path = path
-	return client.New(path), nil
+	grant := strings.TrimSpace(d.getenv(grantVariable))
+	if d.grantFile != "" {
+		text, err := readKeyFile(d.grantFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the grant: %w", err)
+		}
+		grant = strings.TrimSpace(text)
+	}
+	if strings.ContainsFunc(grant, unicode.IsControl) {
+		return nil, errors.New("the grant has control characters: it is not as it was minted")
+	}
+	c := client.New(path)
+	c.UseGrant(broker.NewSecret(grant))
+	return c, nil
 }
 
 // find returns the socket that was named, else the first that exists.

@@ -53,6 +53,10 @@ each time it needs one.`,
 		if err := os.Setenv(*variable, token.AccessToken); err != nil {
 			return fmt.Errorf("setting %s: %w", *variable, err)
 		}
+		// The command gets the token, and not what gets more of them.
+		if err := os.Unsetenv(grantVariable); err != nil {
+			return fmt.Errorf("unsetting %s: %w", grantVariable, err)
+		}
 		err = syscall.Exec(path, args[1:], os.Environ())
 		return fmt.Errorf("running %s: %w", path, err)
 	})

@@ -16,6 +16,7 @@ var arrows = map[string][]string{
 	"broker":                            {},
 	"broker/brokertest":                 {"broker"},
 	"broker/store":                      {"broker"},
+	"broker/audit":                      {"broker"},
 	"broker/oauth":                      {"broker"},
 	"refresher":                         {"broker"},
 	"plugins":                           {"broker"},
@@ -27,7 +28,7 @@ var arrows = map[string][]string{
 	"cmd/invectd/internal/sandbox":      {},
 	"cmd/invectd/internal/policyfile":   {"broker"},
 	"cmd/invectd": {
-		"broker", "broker/store", "broker/oauth", "refresher", "plugins", "plugins/catalog",
+		"broker", "broker/audit", "broker/store", "broker/oauth", "refresher", "plugins", "plugins/catalog",
 		"socket", "socket/client", "metrics", "cmd/invectd/internal/sandbox", "cmd/invectd/internal/policyfile",
 	},
 }

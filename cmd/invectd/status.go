@@ -94,6 +94,7 @@ func printStatus(p program, s client.Status, now time.Time) error {
 		t.field(name, s.Listeners[name])
 	}
 	t.field("store", conditionText(s.Store))
+	t.field("audit", fmt.Sprintf("%s, line %d has the mac %s", map[bool]string{true: "writable", false: "NOT WRITABLE"}[s.Audit.Writable], s.Audit.Line, s.Audit.MAC[:min(16, len(s.Audit.MAC))]))
 	t.field("credentials", countsOf(s.Credentials))
 	t.field("providers", strconv.Itoa(s.Providers))
 	for _, problem := range s.Problems {

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"syscall"
 	"time"
+
+	"github.com/invectd/invectd/broker"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes: a list of a hundred
@@ -24,6 +26,7 @@ const maxAnswer = 128 << 20
 type Client struct {
 	socket string
 	http   *http.Client
+	grant  broker.Secret // that every request presents; empty for none
 }
 
 // New returns a client for the daemon that listens on a Unix socket. Nothing is
@@ -35,7 +38,7 @@ func New(socketPath string) *Client {
 		},
 		DisableCompression: true,
 	}
-	return &Client{socketPath, &http.Client{Transport: transport}}
+	return &Client{socket: socketPath, http: &http.Client{Transport: transport}}
 }
 
 // dial connects. Where very many do so at once the kernel's queue before the
@@ -108,6 +111,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if !c.grant.Empty() {
+		request.Header.Set(GrantHeader, c.grant.Reveal())
 	}
 	return request, nil
 }

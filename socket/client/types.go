@@ -166,6 +166,7 @@ type Status struct {
 	UptimeSeconds int64             `json:"uptimeSeconds"`
 	Listeners     map[string]string `json:"listeners"` // "socket", "callback", "metrics": where they are
 	Store         StoreStatus       `json:"store"`
+	Audit         AuditStatus       `json:"audit"`
 	Credentials   map[string]int    `json:"credentials"` // by status
 	Providers     int               `json:"providers"`
 	Plugins       int               `json:"plugins"`
@@ -178,6 +179,14 @@ type StoreStatus struct {
 	Repairs         uint64 `json:"repairs"`         // since the start
 	DamagedRecords  int    `json:"damagedRecords"`  // a problem names them
 	OutdatedRecords int    `json:"outdatedRecords"` // under a data key from before a rotation
+}
+
+// An AuditStatus tells how the audit log is.
+type AuditStatus struct {
+	Writable bool   `json:"writable"`
+	Altered  bool   `json:"altered"` // somebody changed it, as was seen since the start
+	Line     uint64 `json:"line"`    // the number of the last line
+	MAC      string `json:"mac"`     // of that line, in hex
 }
 
 // A Problem is something that the operator should see to.
