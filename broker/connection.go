@@ -32,8 +32,7 @@ func (k Connections) with(ctx context.Context, definition Definition, c *Credent
 	// What the definition no longer knows does not matter any more.
 	inputs := c.Config.Texts(KeyCaptured)
 	maps.DeleteFunc(inputs, func(name, _ string) bool {
-		_, known := definition.TokenResponse.Capture[name]
-		return !known
+		return !definition.Captures(name)
 	})
 	for name, value := range c.Config.Texts(KeyInputs) {
 		if _, known := definition.Inputs[name]; known {

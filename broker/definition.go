@@ -30,6 +30,8 @@ type Definition struct {
 	AdditionalAuthParams map[string]string `json:"additionalAuthParams,omitempty"`
 	SupportsRefresh      *bool             `json:"supportsRefresh,omitempty"` // nil: whether a refresh token came
 
+	AuthorizationRequest AuthorizationRequestShape `json:"authorizationRequest,omitzero"`
+
 	GrantTypes           []GrantType          `json:"grantTypes,omitempty"`
 	PKCE                 PKCE                 `json:"pkce,omitempty"`
 	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitempty"`
@@ -37,7 +39,10 @@ type Definition struct {
 	TokenRequest   TokenRequest       `json:"tokenRequest,omitzero"`
 	TokenResponse  TokenResponseShape `json:"tokenResponse,omitzero"`
 	RefreshRequest TokenRequest       `json:"refreshRequest,omitzero"`
-	Refresh        RefreshPolicy      `json:"refresh,omitzero"`
+	// LongLivedRequest, where it has a URL, trades the token that a code brought
+	// for the one to keep.
+	LongLivedRequest TokenRequest  `json:"longLivedRequest,omitzero"`
+	Refresh          RefreshPolicy `json:"refresh,omitzero"`
 
 	RevocationURL          string            `json:"revocationUrl,omitempty"` // RFC 7009
 	RevocationRequest      RevocationRequest `json:"revocationRequest,omitzero"`
@@ -45,9 +50,17 @@ type Definition struct {
 	DeviceAuthorizationURL string            `json:"deviceAuthorizationUrl,omitempty"` // RFC 8628
 
 	Identity *IdentityRequest `json:"identity,omitempty"` // what a test asks
+	Lookup   *Lookup          `json:"lookup,omitempty"`   // what is asked once after connecting
 	Inputs   map[string]Input `json:"inputs,omitempty"`   // {name} in any URL or parameter
 	APIHosts []string         `json:"apiHosts,omitempty"` // where its tokens may be sent
 	Override bool             `json:"override,omitempty"` // may replace one of an earlier source
+
+	// Extends is the id of a built-in definition that gives what this one leaves
+	// out: another product, or the sandbox, of the same provider.
+	Extends string `json:"extends,omitempty"`
+	// Experimental says that the facts come from one source alone, and that
+	// nobody has confirmed them.
+	Experimental bool `json:"experimental,omitempty"`
 }
 
 // A PKCE value says whether RFC 7636 is spoken. S256 is the only method.
@@ -80,7 +93,8 @@ const ClientAuthBearer ClientAuthentication = "bearer"
 
 // A TokenRequest says how a token request differs from RFC 6749.
 type TokenRequest struct {
-	URL     string             `json:"url,omitempty"`     // only in refreshRequest
+	URL     string             `json:"url,omitempty"`     // not in tokenRequest
+	Method  string             `json:"method,omitempty"`  // POST (default), or GET with the format query
 	Format  string             `json:"format,omitempty"`  // form (default), json or query
 	Headers map[string]string  `json:"headers,omitempty"` //
 	Params  map[string]*string `json:"params,omitempty"`  // added or replaced; null removes
@@ -122,6 +136,7 @@ type TokenResponseShape struct {
 	AccessToken      Paths             `json:"accessToken,omitempty"`
 	RefreshToken     Paths             `json:"refreshToken,omitempty"`
 	ExpiresIn        Paths             `json:"expiresIn,omitempty"`
+	ExpiresAt        Paths             `json:"expiresAt,omitempty"` // a time: RFC 3339, or seconds or milliseconds since 1970
 	Scope            Paths             `json:"scope,omitempty"`
 	Success          *SuccessCheck     `json:"success,omitempty"`
 	ErrorCode        Paths             `json:"errorCode,omitempty"`
@@ -162,13 +177,6 @@ type IdentityRequest struct {
 	Body    string            `json:"body,omitempty"` // JSON, sent as it is
 	Subject string            `json:"subject,omitempty"`
 	Label   string            `json:"label,omitempty"`
-}
-
-// An Input is a value that a connection gives for {name} in the definition.
-type Input struct {
-	Label   string `json:"label,omitempty"`
-	Default string `json:"default,omitempty"`
-	Pattern string `json:"pattern,omitempty"` // a whole-string regular expression (RE2)
 }
 
 // Paths is a list of dotted paths, written in JSON as one string or a list.

@@ -39,7 +39,9 @@ func (d *Definition) Check(allowed Addresses) error {
 	c.scopes()
 	c.urls()
 	c.choices()
+	c.authorization()
 	c.requests()
+	c.lookup()
 	c.revocation()
 	c.response()
 	c.inputs()
@@ -125,6 +127,7 @@ func (c *definitionCheck) choices() {
 		string(ClientSecretJWT), string(PrivateKeyJWT), string(TLSClientAuth), string(ClientAuthNone))
 	c.choice("tokenRequest.format", d.TokenRequest.Format, "form", "json", "query")
 	c.choice("refreshRequest.format", d.RefreshRequest.Format, "form", "json", "query")
+	c.choice("longLivedRequest.format", d.LongLivedRequest.Format, "form", "json", "query")
 	c.choice("refresh.rotation", d.Refresh.Rotation, "always", "never", "sometimes")
 	if d.Identity != nil {
 		c.choice("identity.method", d.Identity.Method, "GET", "POST")
@@ -142,12 +145,26 @@ func (c *definitionCheck) choice(path, value string, among ...string) {
 	}
 }
 
-// requests checks the headers that requests carry: one that HTTP does not allow
-// would fail every request.
+// requests checks the methods of requests, and the headers that they carry: one
+// that HTTP does not allow would fail every request.
 func (c *definitionCheck) requests() {
+	for path, request := range map[string]TokenRequest{
+		"tokenRequest": c.d.TokenRequest, "refreshRequest": c.d.RefreshRequest, "longLivedRequest": c.d.LongLivedRequest,
+	} {
+		c.choice(path+".method", request.Method, "POST", "GET")
+		if request.Method == "GET" && request.Format != "query" {
+			c.bad(path+".format", "has to be query, since a GET has no body")
+		}
+	}
+	if long := c.d.LongLivedRequest; !reflect.ValueOf(long).IsZero() && long.URL == "" {
+		c.bad("longLivedRequest.url", "give the URL that trades a token for the one to keep")
+	}
 	headers := map[string]map[string]string{
 		"tokenRequest.headers": c.d.TokenRequest.Headers, "refreshRequest.headers": c.d.RefreshRequest.Headers,
-		"revocationRequest.headers": c.d.RevocationRequest.Headers,
+		"revocationRequest.headers": c.d.RevocationRequest.Headers, "longLivedRequest.headers": c.d.LongLivedRequest.Headers,
+	}
+	if c.d.Lookup != nil {
+		headers["lookup.headers"] = c.d.Lookup.Headers
 	}
 	if c.d.Identity != nil {
 		headers["identity.headers"] = c.d.Identity.Headers
@@ -187,7 +204,7 @@ func (c *definitionCheck) revocation() {
 func (c *definitionCheck) response() {
 	shape := c.d.TokenResponse
 	for name, paths := range map[string]Paths{
-		"accessToken": shape.AccessToken, "refreshToken": shape.RefreshToken, "expiresIn": shape.ExpiresIn,
+		"accessToken": shape.AccessToken, "refreshToken": shape.RefreshToken, "expiresIn": shape.ExpiresIn, "expiresAt": shape.ExpiresAt,
 		"scope": shape.Scope, "errorCode": shape.ErrorCode, "errorDescription": shape.ErrorDescription,
 	} {
 		if slices.Contains(paths, "") {
@@ -200,27 +217,72 @@ func (c *definitionCheck) response() {
 	if shape.DefaultExpiresIn < 0 {
 		c.bad("tokenResponse.defaultExpiresIn", "give a number of seconds, not below zero")
 	}
-	for name, path := range shape.Capture {
-		if !inputName.MatchString(name) || name == "client_id" || path == "" {
-			c.bad("tokenResponse.capture", "%q has to be of letters, digits and underscores, and to have a path", name)
-		}
-	}
+	c.capture("tokenResponse.capture", shape.Capture)
 }
 
 func (c *definitionCheck) inputs() {
 	for _, name := range slices.Sorted(maps.Keys(c.d.Inputs)) {
 		input := c.d.Inputs[name]
-		if !inputName.MatchString(name) || name == "client_id" {
-			c.bad("inputs."+name, "is no usable name; give letters, digits and underscores, but not client_id")
+		if !isInputName(name) {
+			c.bad("inputs."+name, "is no usable name; give letters, digits and underscores, but not %s", strings.Join(ownNames, ", "))
 		}
-		re, err := wholePattern(input.Pattern)
+		_, err := wholePattern(input.Pattern)
 		switch {
 		case err != nil:
 			c.bad("inputs."+name+".pattern", "is no regular expression of RE2")
-		case input.Default != "" && input.Pattern != "" && !re.MatchString(input.Default):
-			c.bad("inputs."+name+".default", "does not match the pattern")
+		case input.Default != "" && !input.accepts(input.Default):
+			c.bad("inputs."+name+".default", "%s", input.wanted())
+		case slices.Contains(input.Enum, ""):
+			c.bad("inputs."+name+".enum", "has an empty value")
+		case input.Callback != "" && (IsProtocolParam(input.Callback) || input.Callback == "iss" || input.Callback == "error"):
+			c.bad("inputs."+name+".callback", "%q is a parameter of the protocol itself", input.Callback)
 		}
 	}
+	for _, name := range c.d.freeHosts() {
+		if c.d.Inputs[name].Callback != "" {
+			c.bad("inputs."+name+".enum", "is needed: what a browser brings may choose a host only among those that are listed")
+		}
+	}
+}
+
+// ownNames are placeholders that have a meaning of their own.
+var ownNames = []string{"client_id", "access_token", "random"}
+
+func isInputName(name string) bool {
+	return inputName.MatchString(name) && !slices.Contains(ownNames, name)
+}
+
+func (c *definitionCheck) capture(path string, fields map[string]string) {
+	for name, from := range fields {
+		if !isInputName(name) || from == "" {
+			c.bad(path, "%q has to be of letters, digits and underscores, and to have a path", name)
+		}
+	}
+}
+
+// authorization checks what is said of the authorization URL. The state keeps
+// its name, since it comes back under it.
+func (c *definitionCheck) authorization() {
+	for name, to := range c.d.AuthorizationRequest.Rename {
+		path := "authorizationRequest.rename." + name
+		c.choice(path, name, "client_id", "redirect_uri", "response_type", "scope")
+		if !printable(to) || IsProtocolParam(to) {
+			c.bad(path, "%q is no name of the vendor's own", to)
+		}
+	}
+	if slices.Contains(strings.Fields(c.d.AuthorizationRequest.ResponseType), "token") {
+		c.bad("authorizationRequest.responseType", "asks for the implicit grant, whose tokens pass through the browser; ask for a code") // RFC 9700, section 2.1.2
+	}
+}
+
+func (c *definitionCheck) lookup() {
+	if c.d.Lookup == nil {
+		return
+	}
+	if len(c.d.Lookup.Capture) == 0 {
+		c.bad("lookup.capture", "say what of the answer is kept, like {tenant_id: 0.id}")
+	}
+	c.capture("lookup.capture", c.d.Lookup.Capture)
 }
 
 // IsProtocolParam reports whether name is a parameter of RFC 6749 or RFC 7636,

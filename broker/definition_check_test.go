@@ -284,6 +284,55 @@ func TestCheckFields(t *testing.T) {
 		{"pattern that undoes the anchors", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Pattern: "a)|(?:b"} }, "inputs.tenant.pattern"},
 		{"pattern that swallows the anchors", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Pattern: `\Qa`} }, "inputs.tenant.pattern"},
 		{"default beside the pattern", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Pattern: "[a-z]+", Default: "a1"} }, "inputs.tenant.default"},
+		{"more blocks", func(d *broker.Definition) {
+			d.AuthorizationRequest = broker.AuthorizationRequestShape{ResponseType: "none", Rename: map[string]string{"client_id": "client_key"}}
+			d.LongLivedRequest = broker.TokenRequest{URL: "https://myservice.com/long", Method: "GET", Format: "query"}
+			d.TokenResponse.ExpiresAt = broker.Paths{"expires_at"}
+			d.Lookup = &broker.Lookup{URL: "https://myservice.com/me", Capture: map[string]string{"site": "0.id"}}
+			d.Identity = &broker.IdentityRequest{URL: "https://myservice.com/{site}/{realm}"}
+			d.Inputs["realm"] = broker.Input{Callback: "realmId", Enum: []string{"a", "b"}, Default: "a", StripPrefix: "https://"}
+			d.RefreshRequest.URL = "https://{realm}/token"
+		}, ""},
+		{"GET with a body", func(d *broker.Definition) { d.TokenRequest = broker.TokenRequest{Method: "GET"} }, "tokenRequest.format"},
+		{"refresh by PUT", func(d *broker.Definition) { d.RefreshRequest.Method = "PUT" }, "refreshRequest.method"},
+		{"long-lived token from nowhere", func(d *broker.Definition) { d.LongLivedRequest.Format = "json" }, "longLivedRequest.url"},
+		{"implicit grant", func(d *broker.Definition) { d.AuthorizationRequest.ResponseType = "token" }, "authorizationRequest.responseType"},
+		{"implicit grant besides", func(d *broker.Definition) { d.AuthorizationRequest.ResponseType = "code token" }, "authorizationRequest.responseType"},
+		{"state renamed", func(d *broker.Definition) { d.AuthorizationRequest.Rename = map[string]string{"state": "s"} }, "authorizationRequest.rename.state"},
+		{"renamed to the protocol's", func(d *broker.Definition) { d.AuthorizationRequest.Rename = map[string]string{"scope": "state"} }, "authorizationRequest.rename.scope"},
+		{"lookup without a URL", func(d *broker.Definition) { d.Lookup = &broker.Lookup{Capture: map[string]string{"a": "b"}} }, "lookup.url"},
+		{"lookup for naught", func(d *broker.Definition) { d.Lookup = &broker.Lookup{URL: "https://a.example"} }, "lookup.capture"},
+		{"lookup by http", func(d *broker.Definition) {
+			d.Lookup = &broker.Lookup{URL: "http://a.example", Capture: map[string]string{"a": "b"}}
+		}, "lookup.url"},
+		{"lookup header with a line break", func(d *broker.Definition) {
+			d.Lookup = &broker.Lookup{URL: "https://a.example", Capture: map[string]string{"a": "b"}, Headers: map[string]string{"A": "b\nC: d"}}
+		}, "lookup.headers"},
+		{"looked up host", func(d *broker.Definition) {
+			d.Lookup = &broker.Lookup{URL: "https://a.example", Capture: map[string]string{"site": "id"}}
+			d.Identity = &broker.IdentityRequest{URL: "https://{site}/me"}
+		}, "inputs.site.pattern"},
+		{"input of the daemon's own", func(d *broker.Definition) { d.Inputs["random"] = broker.Input{} }, "inputs.random"},
+		{"captured token", func(d *broker.Definition) { d.TokenResponse.Capture["access_token"] = "c" }, "tokenResponse.capture"},
+		{"default beside the enum", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Enum: []string{"a"}, Default: "b"} }, "inputs.tenant.default"},
+		{"empty value", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Enum: []string{"a", ""}} }, "inputs.tenant.enum"},
+		{"enum that ends a host", func(d *broker.Definition) {
+			d.Inputs["region"] = broker.Input{Enum: []string{"eu", "evil.example/"}}
+			d.RevocationURL = "https://{region}.myservice.com/revoke"
+		}, "inputs.region.enum"},
+		{"redirect that chooses any host", func(d *broker.Definition) {
+			d.Inputs["server"] = broker.Input{Pattern: "[a-z.]+", Callback: "server"}
+			d.RevocationURL = "https://{server}/revoke"
+		}, "inputs.server.enum"},
+		{"redirect that chooses a subdomain", func(d *broker.Definition) {
+			d.Inputs["server"] = broker.Input{Pattern: "[a-z]+", Callback: "server"}
+			d.RevocationURL = "https://{server}.myservice.com/revoke"
+		}, ""},
+		{"page that the redirect chooses", func(d *broker.Definition) {
+			d.Inputs["server"] = broker.Input{Pattern: "[a-z]+", Callback: "server"}
+			d.AuthorizationURL = "https://myservice.com/{server}"
+		}, "authorizationUrl"},
+		{"redirect that brings a code", func(d *broker.Definition) { d.Inputs["tenant"] = broker.Input{Callback: "code"} }, "inputs.tenant.callback"},
 		{"api host with a path", func(d *broker.Definition) { d.APIHosts = []string{"api.myservice.com/v1"} }, "apiHosts"},
 		{"api host with a scheme", func(d *broker.Definition) { d.APIHosts = []string{"https://api.myservice.com"} }, "apiHosts"},
 		{"any api host", func(d *broker.Definition) { d.APIHosts = []string{"*"} }, "apiHosts"},

@@ -40,6 +40,9 @@ func (c *definitionCheck) urls() {
 	if d.Identity != nil && d.Identity.URL == "" {
 		c.bad("identity.url", "give the URL that tests a token")
 	}
+	if d.Lookup != nil && d.Lookup.URL == "" {
+		c.bad("lookup.url", "give the URL that is asked after connecting")
+	}
 	if strings.Contains(d.Issuer, "?") {
 		c.bad("issuer", "must not have a query") // RFC 8414, section 2
 	}
@@ -98,11 +101,16 @@ func (c *definitionCheck) placeholders(path, text string) {
 	for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
 		match, name := m[0], m[1]
 		input, known := c.d.Inputs[name]
-		_, captured := c.d.TokenResponse.Capture[name]
 		inHost := strings.Contains(host, match)
 		switch {
-		case !known && !captured && name != "client_id":
+		case !known && !c.d.Captures(name) && name != "client_id":
 			c.bad(path, "uses %s, which is not among the inputs", match)
+		case path == "authorizationUrl" && input.Callback != "":
+			c.bad(path, "uses %s, which is not known before the redirect brings it", match)
+		case inHost && known && len(input.Enum) > 0:
+			if slices.ContainsFunc(input.Enum, func(value string) bool { return !isHostText(value) }) {
+				c.bad("inputs."+name+".enum", "must have letters, digits, dots and dashes only, since %s is part of the host in %s", match, path)
+			}
 		case inHost && (!known || input.Pattern == ""):
 			c.bad("inputs."+name+".pattern", "is needed, since %s is part of the host in %s", match, path)
 		case inHost && !isHostPattern(input.Pattern):
@@ -114,8 +122,12 @@ func (c *definitionCheck) placeholders(path, text string) {
 // isHostPattern reports whether a pattern was written with host names in mind,
 // which ".*" was not. [ExpandURL] does not rely on it.
 func isHostPattern(pattern string) bool {
+	re, err := wholePattern(pattern)
+	if err != nil {
+		return true // what is wrong with it is said elsewhere
+	}
 	for _, r := range `/?#@:\%[]&= é` {
-		if wholeMatch(pattern, "a"+string(r)+"a") || wholeMatch(pattern, string(r)) {
+		if re.MatchString("a"+string(r)+"a") || re.MatchString(string(r)) {
 			return false
 		}
 	}

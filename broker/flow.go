@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -276,6 +277,9 @@ type Callback struct {
 	Error       string // "" if none
 	RedirectURI string // where a front end says it came to; "" if it does not say
 	Host        string // of the request, where it is a browser's own; else ""
+	// Params are the further parameters of the redirect, of which a definition
+	// may take some for its inputs.
+	Params map[string]string
 }
 
 // A Completion is how a flow ended. ReturnURL is set even beside an error.
@@ -317,6 +321,10 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Co
 	if err != nil {
 		return out, err
 	}
+	captured, err := a.takeCallback(k.Params)
+	if err != nil {
+		return out, err
+	}
 	change, err := b.begin(entry)
 	if err != nil {
 		return out, err
@@ -341,6 +349,8 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Co
 	if err != nil {
 		return out, err
 	}
+	maps.Copy(captured, answer.Captured)
+	answer.Captured = captured
 	out.View, err = b.keep(detached, a, answer, change)
 	return out, err
 }

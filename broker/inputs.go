@@ -1,12 +1,15 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // A placeholder is {name} in a URL or a parameter of a definition. Other braces,
@@ -106,7 +109,8 @@ func isHostText(s string) bool {
 }
 
 // freeHosts are the inputs that choose freely whose host is spoken to: those in a
-// host with fewer than two fixed labels behind them. Of "{shop}.example.com" the
+// host with fewer than two fixed labels behind them, unless the definition lists
+// their values. Of "{shop}.example.com" the
 // owner is known, of "{host}" and "{name}.com" whoever gives the input says it.
 func (d *Definition) freeHosts() []string {
 	var free []string
@@ -115,8 +119,9 @@ func (d *Definition) freeHosts() []string {
 		host, _, _ := strings.Cut(rest, "/")
 		for _, match := range placeholder.FindAllStringSubmatchIndex(host, -1) {
 			fixed, _, _ := strings.Cut(placeholder.ReplaceAllString(host[match[1]:], ""), ":")
-			if strings.Count(fixed, ".") < 2 {
-				free = append(free, host[match[2]:match[3]])
+			name := host[match[2]:match[3]]
+			if strings.Count(fixed, ".") < 2 && len(d.Inputs[name].Enum) == 0 {
+				free = append(free, name)
 			}
 		}
 	}
@@ -124,29 +129,31 @@ func (d *Definition) freeHosts() []string {
 }
 
 // completeInputs returns a value for each input of the definition: the given
-// one, else the default. Names that the definition does not
-// know are kept only if they are captured values, which it names too.
+// one, else the default; for one that the redirect brings there may be none yet.
+// Names that the definition does not know are kept only if they are captured
+// values, which it names too.
 func (d *Definition) completeInputs(given map[string]string) (map[string]string, error) {
 	out := maps.Clone(given)
 	if out == nil {
 		out = map[string]string{}
 	}
 	for name := range given {
-		_, captured := d.TokenResponse.Capture[name]
-		if _, known := d.Inputs[name]; !known && !captured {
+		if _, known := d.Inputs[name]; !known && !d.Captures(name) {
 			return nil, invalid("inputs."+name, "%s has no such input; it has %s", d.ID, listOf(slices.Sorted(maps.Keys(d.Inputs))))
 		}
 	}
 	for name, input := range d.Inputs {
-		if out[name] == "" {
-			out[name] = input.Default
-		}
-		if out[name] == "" {
+		value := cmp.Or(input.strip(out[name]), input.Default)
+		switch {
+		case value == "" && input.Callback != "":
+			delete(out, name) // the redirect is going to bring it
+			continue
+		case value == "":
 			return nil, invalid("inputs."+name, "%s needs it: %s", d.ID, input.Label)
+		case !input.accepts(value):
+			return nil, invalid("inputs."+name, "%s", input.wanted())
 		}
-		if input.Pattern != "" && !wholeMatch(input.Pattern, out[name]) {
-			return nil, invalid("inputs."+name, "has to match %s", input.Pattern)
-		}
+		out[name] = value
 	}
 	return out, nil
 }
@@ -158,12 +165,29 @@ func wholeMatch(pattern, s string) bool {
 
 // wholePattern compiles a pattern so that it matches whole strings only. The
 // pattern has to stand by itself too: "a)|(?:b" would undo the anchors.
+//
+// Few patterns serve most definitions, and each connection needs its own again.
 func wholePattern(pattern string) (*regexp.Regexp, error) {
+	if re, ok := compiledPatterns.Load(pattern); ok {
+		return re.(*regexp.Regexp), nil
+	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, err
 	}
-	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err == nil && patternCount.Add(1) <= maxPatterns {
+		compiledPatterns.Store(pattern, re)
+	}
+	return re, err
 }
+
+// maxPatterns bounds how many compiled patterns are remembered.
+const maxPatterns = 256
+
+var (
+	compiledPatterns sync.Map // of *regexp.Regexp, by what was written
+	patternCount     atomic.Int64
+)
 
 func listOf(names []string) string {
 	if len(names) == 0 {

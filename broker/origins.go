@@ -18,11 +18,14 @@ import (
 func (d *Definition) endpoints() map[string]string {
 	urls := map[string]string{
 		"authorizationUrl": d.AuthorizationURL, "tokenUrl": d.TokenURL, "issuer": d.Issuer,
-		"refreshRequest.url": d.RefreshRequest.URL, "revocationUrl": d.RevocationURL,
+		"refreshRequest.url": d.RefreshRequest.URL, "longLivedRequest.url": d.LongLivedRequest.URL, "revocationUrl": d.RevocationURL,
 		"introspectionUrl": d.IntrospectionURL, "deviceAuthorizationUrl": d.DeviceAuthorizationURL,
 	}
 	if d.Identity != nil {
 		urls["identity.url"] = d.Identity.URL
+	}
+	if d.Lookup != nil {
+		urls["lookup.url"] = d.Lookup.URL
 	}
 	maps.DeleteFunc(urls, func(_, url string) bool { return url == "" })
 	return urls
@@ -124,7 +127,7 @@ func (d *Definition) appFollows(app *App) bool {
 func (d *Definition) appInputs(app *App) map[string]string {
 	inputs := map[string]string{}
 	for name, input := range d.Inputs {
-		if value := cmp.Or(app.Inputs[name], input.Default); value != "" {
+		if value := cmp.Or(input.strip(app.Inputs[name]), input.Default); value != "" {
 			inputs[name] = value
 		}
 	}

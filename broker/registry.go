@@ -120,8 +120,8 @@ func (b *Broker) PutApp(ctx context.Context, caller Caller, a App) (_ App, err e
 		if !known {
 			return App{}, invalid("inputs."+name, "%s has no such input; it has %s", d.ID, listOf(slices.Sorted(maps.Keys(d.Inputs))))
 		}
-		if input.Pattern != "" && !wholeMatch(input.Pattern, value) {
-			return App{}, invalid("inputs."+name, "has to match %s", input.Pattern)
+		if value = input.strip(value); !input.accepts(value) {
+			return App{}, invalid("inputs."+name, "%s", input.wanted())
 		}
 	}
 	old, err := b.Store.App(ctx, a.ProviderID)

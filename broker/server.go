@@ -133,7 +133,9 @@ type AuthorizationServer interface {
 	AuthorizationURL(ctx context.Context, c Connection, r AuthorizationRequest) (string, error)
 	// IssuerCheck returns what the `iss` of a callback has to be.
 	IssuerCheck(ctx context.Context, c Connection) (IssuerCheck, error)
-	// Exchange trades an authorization code for the first tokens.
+	// Exchange trades an authorization code for the first tokens, and those for
+	// long-lived ones where the definition says so. It captures what a lookup
+	// tells; Refresh does where that failed, and neither fails for it.
 	Exchange(ctx context.Context, c Connection, x CodeExchange) (TokenResponse, error)
 	// Refresh spends a refresh token (RFC 6749, section 6).
 	Refresh(ctx context.Context, c Connection, refreshToken Secret) (TokenResponse, error)

@@ -159,9 +159,12 @@ func onReadOnlyMount(path string) bool {
 	return syscall.Statfs(path, &mount) == nil && mount.Flags&readOnly != 0
 }
 
+// A checkFunc returns a definition as it can be in force, or says why it cannot.
+type checkFunc func(broker.Definition) (broker.Definition, error)
+
 // readDefinition reads and checks the definition in a file. An error names the
 // file, and the line where there is one, and says what to write.
-func readDefinition(path string, allowed broker.Addresses) (d broker.Definition, lines lines, at stamp, err error) {
+func readDefinition(path string, check checkFunc) (d broker.Definition, lines lines, at stamp, err error) {
 	data, at, err := readFile(path)
 	if err != nil {
 		return d, nil, at, fmt.Errorf("reading a provider definition: %w", err)
@@ -169,10 +172,10 @@ func readDefinition(path string, allowed broker.Addresses) (d broker.Definition,
 	if d, lines, err = parse(path, data); err != nil {
 		return d, nil, at, err
 	}
-	if err := d.Check(allowed); err != nil {
+	if d, err = check(d); err != nil {
 		return d, nil, at, located(path, lines, err)
 	}
-	return completed(d), lines, at, nil
+	return d, lines, at, nil
 }
 
 // located turns the fields that a check names into places in a file.

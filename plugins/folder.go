@@ -79,7 +79,7 @@ func (f *file) gone() bool { return f.missing >= vanished }
 
 // scan looks at all files, and reads those that changed. It reports whether one
 // should be looked at again soon.
-func (d *folder) scan(now time.Time, allowed broker.Addresses) (again bool, err error) {
+func (d *folder) scan(now time.Time, check checkFunc) (again bool, err error) {
 	paths, err := listFolder(d.dir)
 	if err != nil {
 		return false, err
@@ -98,7 +98,7 @@ func (d *folder) scan(now time.Time, allowed broker.Addresses) (again bool, err 
 			d.files[path] = f
 		}
 		f.missing = 0
-		again = f.look(now, allowed, d.scanned) || again
+		again = f.look(now, check, d.scanned) || again
 	}
 	d.scanned = true
 	return again, nil
@@ -106,7 +106,7 @@ func (d *folder) scan(now time.Time, allowed broker.Addresses) (again bool, err 
 
 // look reads the file if it changed, and reports whether it is being written.
 // At start, when patient is not set, what is there is better than nothing.
-func (f *file) look(now time.Time, allowed broker.Addresses, patient bool) (again bool) {
+func (f *file) look(now time.Time, check checkFunc, patient bool) (again bool) {
 	if info, err := os.Stat(f.path); err == nil {
 		at := stampOf(info)
 		if at == f.at {
@@ -116,7 +116,7 @@ func (f *file) look(now time.Time, allowed broker.Addresses, patient bool) (agai
 			return true
 		}
 	}
-	d, lines, at, err := readDefinition(f.path, allowed)
+	d, lines, at, err := readDefinition(f.path, check)
 	switch {
 	case errors.Is(err, errUnsettled):
 		return true

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +58,7 @@ type state struct {
 
 // A view is what is in force. It is immutable.
 type view struct {
-	byID   map[string]broker.SourcedDefinition
+	byID   map[string]*broker.SourcedDefinition // into sorted
 	sorted []broker.SourcedDefinition
 }
 
@@ -83,6 +82,7 @@ func New(config Config) (*Registry, error) {
 		}
 		r.sources[broker.SourceBuiltin][d.ID] = completed(d)
 	}
+	r.config.Builtin = nil // they are in sources now, and there are many
 	r.publish()
 	return r, nil
 }
@@ -100,15 +100,17 @@ func (r *Registry) Load(ctx context.Context) error {
 	}
 	for _, d := range definitions {
 		r.stored[d.ID] = true
-		if err := d.Check(r.config.Addresses); err != nil {
-			r.config.Log.Warn("a stored provider definition is left out, since it is not valid any more", "provider", d.ID, "error", err)
+		id := d.ID
+		d, err := r.checked(d)
+		if err != nil {
+			r.config.Log.Warn("a stored provider definition is left out, since it is not valid any more", "provider", id, "error", err)
 			continue
 		}
 		if earlier, ok := r.earlier(d.ID, broker.SourceAPI); ok && !d.Override {
 			r.config.Log.Warn("a stored provider definition is not in force, since there is one of an earlier source; PUT it with ?override=true to replace that",
 				"provider", d.ID, "source", earlier)
 		}
-		r.sources[broker.SourceAPI][d.ID] = completed(d)
+		r.sources[broker.SourceAPI][d.ID] = d
 	}
 	if err := r.loadKept(ctx); err != nil {
 		return err
@@ -143,7 +145,7 @@ func (r *Registry) Definition(id string) (broker.SourcedDefinition, error) {
 	if !ok {
 		return broker.SourcedDefinition{}, fmt.Errorf("no provider %q is known: %w", id, broker.ErrUnknownProvider)
 	}
-	return d, nil
+	return *d, nil
 }
 
 // Definitions implements [broker.Definitions]. What it returns is shared, but
@@ -155,11 +157,13 @@ func (r *Registry) Definitions() []broker.SourcedDefinition {
 // Put implements [broker.Definitions]. The registry keeps d, which must not be
 // changed afterwards.
 func (r *Registry) Put(ctx context.Context, d broker.Definition, create, override bool) (broker.SourcedDefinition, error) {
-	if err := d.Check(r.config.Addresses); err != nil {
-		return broker.SourcedDefinition{}, err
-	}
 	r.changes.Lock()
 	defer r.changes.Unlock()
+	written := d
+	d, err := r.checked(d)
+	if err != nil {
+		return broker.SourcedDefinition{}, err
+	}
 	if create && r.stored[d.ID] {
 		return broker.SourcedDefinition{}, fmt.Errorf("provider %q exists; change it with PUT /credentials/oauth2/providers/%s: %w", d.ID, d.ID, broker.ErrConflict)
 	}
@@ -171,13 +175,14 @@ func (r *Registry) Put(ctx context.Context, d broker.Definition, create, overrid
 			return broker.SourcedDefinition{}, fmt.Errorf("provider %q comes from %s; replace it with ?override=true, or choose another id: %w", d.ID, told[earlier], broker.ErrConflict)
 		}
 	}
-	if err := r.config.Store.PutDefinition(ctx, d); err != nil {
+	written.Override = d.Override
+	if err := r.config.Store.PutDefinition(ctx, written); err != nil {
 		return broker.SourcedDefinition{}, fmt.Errorf("keeping the definition of provider %q: %w", d.ID, err)
 	}
 	r.stored[d.ID] = true
-	r.sources[broker.SourceAPI][d.ID] = completed(d)
+	r.sources[broker.SourceAPI][d.ID] = d
 	r.publish()
-	return r.inForce.Load().byID[d.ID], nil
+	return *r.inForce.Load().byID[d.ID], nil
 }
 
 // Delete implements [broker.Definitions]. What the definition replaced is in
@@ -246,18 +251,21 @@ func (r *Registry) resolve(id string, sources []broker.Source) (d broker.Definit
 
 // publish makes a new view of the sources. r.changes is held.
 func (r *Registry) publish() {
-	next := &view{byID: map[string]broker.SourcedDefinition{}}
+	ids := map[string]bool{}
 	for _, definitions := range r.sources {
 		for id := range definitions {
-			d, from, _ := r.resolve(id, precedence)
-			in := broker.SourcedDefinition{Definition: d, Source: from}
-			if from == broker.SourceFile {
-				in.State, in.Reason = r.states[id].status, r.states[id].reason
-			}
-			next.byID[id] = in
+			ids[id] = true
 		}
 	}
-	next.sorted = slices.SortedFunc(maps.Values(next.byID), func(a, b broker.SourcedDefinition) int { return strings.Compare(a.ID, b.ID) })
+	next := &view{byID: make(map[string]*broker.SourcedDefinition, len(ids)), sorted: make([]broker.SourcedDefinition, len(ids))}
+	for i, id := range slices.Sorted(maps.Keys(ids)) {
+		d, from, _ := r.resolve(id, precedence)
+		next.sorted[i] = broker.SourcedDefinition{Definition: d, Source: from}
+		if from == broker.SourceFile {
+			next.sorted[i].State, next.sorted[i].Reason = r.states[id].status, r.states[id].reason
+		}
+		next.byID[id] = &next.sorted[i]
+	}
 	r.inForce.Store(next)
 }
 

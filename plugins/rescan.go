@@ -22,7 +22,7 @@ func (r *Registry) Rescan(ctx context.Context) (changed []broker.ProviderChange,
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	now := time.Now()
-	again, err := r.folder.scan(now, r.config.Addresses)
+	again, err := r.folder.scan(now, r.checked)
 	r.note(&r.folder.problem, r.folder.dir, err, now)
 	if err != nil {
 		return nil, false // nothing is known of the files, so all stays as it is

@@ -45,6 +45,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	done, err := s.Broker.CompleteAuthorization(r.Context(), callerOf(r.Context()), broker.Callback{
 		State: body.State, Code: broker.NewSecret(body.Code), Issuer: body.Issuer, RedirectURI: body.RedirectURI,
+		Params: body.Params,
 	})
 	return answerCredential(w, http.StatusOK, done.View, err)
 }
@@ -60,7 +61,7 @@ func (s *Server) redirectCallback(w http.ResponseWriter, r *http.Request) error 
 	q := r.URL.Query()
 	done, err := s.Broker.CompleteRedirect(r.Context(), broker.Callback{
 		State: q.Get("state"), Code: broker.NewSecret(q.Get("code")), Issuer: q.Get("iss"),
-		Error: q.Get("error"), Host: r.Host,
+		Error: q.Get("error"), Host: r.Host, Params: client.RedirectParams(q),
 	})
 	if err == nil {
 		return s.sendBack(w, done.ReturnURL, "credential_id", string(done.ID), http.StatusOK)

@@ -224,6 +224,7 @@ var exercises = map[string]exercise{
 		slices.Concat(withBody, []trial{storeIsOff,
 			{409, "conflict", request{body: `{"id":"acme","name":"Acme","issuer":"https://d.example"}`}, nil},
 		})},
+	"GET /credentials/oauth2/providers/schema": {request{}, 200, false, nil},
 	"GET /credentials/oauth2/providers/{id}": {request{ref: "gamma"}, 200, false, []trial{
 		{404, "unknown_provider", request{ref: "none"}, nil},
 	}},
@@ -296,7 +297,7 @@ var exercises = map[string]exercise{
 		{404, "not_found", request{ref: "none"}, nil},
 		{404, "not_found", request{ref: "none-none"}, nil},
 	}},
-	"POST " + callbackPath: {request{body: `{"code":"c","state":"STATE","clientId":"ignored"}`}, 200, false,
+	"POST " + callbackPath: {request{body: `{"code":"c","state":"STATE","clientId":"ignored","params":{"realmId":"1"}}`}, 200, false,
 		slices.Concat(withBody, asking(request{}), []trial{storeIsOff,
 			{400, "invalid_request", request{body: `{"state":"STATE"}`}, nil},
 			{400, "invalid_state", request{body: `{"code":"c","state":"unknown"}`}, nil},

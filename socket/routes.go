@@ -32,6 +32,7 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/test-request":      {"POST": s.testRequest},
 
 		"/credentials/oauth2/providers":             {"GET": s.listProviders, "POST": s.createProvider},
+		"/credentials/oauth2/providers/schema":      {"GET": s.providerSchema},
 		"/credentials/oauth2/providers/{id}":        {"GET": s.showProvider, "PUT": s.putProvider, "DELETE": s.deleteProvider},
 		"/credentials/oauth2/providers/{id}/accept": {"POST": s.acceptProvider},
 		"/credentials/oauth2/apps":                  {"GET": s.listApps},

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strings"
@@ -51,8 +52,9 @@ func authorizationParams(k broker.Connection, r broker.AuthorizationRequest) url
 			params.Del(name)
 		}
 	}
+	shape := k.Definition.AuthorizationRequest
 	protocol := map[string]string{
-		"response_type": "code",
+		"response_type": cmp.Or(shape.ResponseType, "code"),
 		"client_id":     k.Client.ID,
 		"redirect_uri":  r.RedirectURI,
 		"scope":         k.Definition.JoinScopes(r.Scopes),
@@ -62,9 +64,12 @@ func authorizationParams(k broker.Connection, r broker.AuthorizationRequest) url
 		protocol["code_challenge"] = oauth2.S256ChallengeFromVerifier(r.Verifier.Reveal())
 		protocol["code_challenge_method"] = "S256"
 	}
+	if shape.ResponseType == broker.NoResponseType {
+		delete(protocol, "response_type")
+	}
 	for name, value := range protocol {
 		if value != "" {
-			params.Set(name, value)
+			params.Set(cmp.Or(shape.Rename[name], name), value)
 		}
 	}
 	return params

@@ -59,6 +59,8 @@ const (
 	opAuthorize         = "authorize"
 	opDiscover          = "discover"
 	opExchange          = "exchange"
+	opLongLived         = "long-lived token"
+	opLookup            = "lookup"
 	opRefresh           = "refresh"
 	opClientCredentials = "client_credentials"
 	opAssert            = "assert"
@@ -116,20 +118,36 @@ func newTransport(config Config) *http.Transport {
 
 // Exchange implements [broker.AuthorizationServer].
 func (c *Client) Exchange(ctx context.Context, k broker.Connection, x broker.CodeExchange) (broker.TokenResponse, error) {
-	return c.token(ctx, opExchange, k, url.Values{
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	token, err := c.token(ctx, opExchange, k, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {x.Code.Reveal()},
 		"redirect_uri":  {x.RedirectURI},
 		"code_verifier": {x.Verifier.Reveal()},
 	})
+	if err != nil {
+		return broker.TokenResponse{}, err
+	}
+	if token, err = c.longLived(ctx, k, token); err != nil {
+		return broker.TokenResponse{}, err
+	}
+	c.lookup(ctx, k, &token)
+	return token, nil
 }
 
 // Refresh implements [broker.AuthorizationServer].
 func (c *Client) Refresh(ctx context.Context, k broker.Connection, refreshToken broker.Secret) (broker.TokenResponse, error) {
-	return c.token(ctx, opRefresh, k, url.Values{
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	token, err := c.token(ctx, opRefresh, k, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refreshToken.Reveal()},
 	})
+	if err == nil {
+		c.lookup(ctx, k, &token)
+	}
+	return token, err
 }
 
 // ClientCredentials implements [broker.AuthorizationServer].

@@ -66,8 +66,14 @@ func identityRequest(ctx context.Context, k broker.Connection, accessToken broke
 		r.Header.Set("Content-Type", "application/json")
 	}
 	r.Header.Set("Authorization", "Bearer "+accessToken.Reveal())
-	setHeaders(r, ask.Headers, inputsOf(k))
+	setHeaders(r, ask.Headers, withToken(k, accessToken))
 	return r, nil
+}
+
+// withToken returns the values of {name} for a request that carries a token, which
+// some vendors want in a header of their own.
+func withToken(k broker.Connection, accessToken broker.Secret) map[string]string {
+	return merged(inputsOf(k), map[string]string{"access_token": accessToken.Reveal()})
 }
 
 // identityRefusal is refusalIn for an answer that is an API's and not a token

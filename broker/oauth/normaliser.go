@@ -98,7 +98,7 @@ func secretsIn(params url.Values, k broker.Connection) []string {
 	var out []string
 	for _, secret := range []string{
 		params.Get("code"), params.Get("code_verifier"), params.Get("refresh_token"), params.Get("token"),
-		params.Get("client_assertion"), params.Get("assertion"), params.Get("device_code"),
+		params.Get("access_token"), params.Get("client_assertion"), params.Get("assertion"), params.Get("device_code"),
 		params.Get("subject_token"), params.Get("actor_token"), k.Client.Secret.Reveal(),
 	} {
 		if secret != "" {

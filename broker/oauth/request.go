@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -14,17 +16,23 @@ import (
 )
 
 // shapeOf returns how a definition wants a token request: tokenRequest, and for
-// a refresh what refreshRequest changes of it, entry by entry. Its URL is never
-// empty where the definition has a token endpoint.
+// a refresh what refreshRequest changes of it, entry by entry, as longLivedRequest
+// does for that. Its URL is never empty where the definition has a token endpoint.
 func shapeOf(d *broker.Definition, op string) broker.TokenRequest {
 	shape := d.TokenRequest
 	shape.URL = d.TokenURL
-	if op != opRefresh {
+	var own broker.TokenRequest
+	switch op {
+	case opRefresh:
+		own = d.RefreshRequest
+	case opLongLived:
+		own = d.LongLivedRequest
+	default:
 		return shape
 	}
-	own := d.RefreshRequest
 	return broker.TokenRequest{
 		URL:     cmp.Or(own.URL, shape.URL),
+		Method:  cmp.Or(own.Method, shape.Method),
 		Format:  cmp.Or(own.Format, shape.Format),
 		Headers: merged(shape.Headers, own.Headers),
 		Params:  merged(shape.Params, own.Params),
@@ -39,9 +47,10 @@ func merged[V any](base, over map[string]V) map[string]V {
 	return out
 }
 
-// inputsOf returns the values of {name}: the inputs and the client's id.
+// inputsOf returns the values of {name}: the inputs, the client's id, and what no
+// other request has, as a nonce wants it.
 func inputsOf(k broker.Connection) map[string]string {
-	return merged(map[string]string{"client_id": k.Client.ID}, k.Inputs)
+	return merged(k.Inputs, map[string]string{"client_id": k.Client.ID, "random": rand.Text()})
 }
 
 // expandURL puts the inputs into the URL of one field of the definition.
@@ -90,7 +99,7 @@ func shapeParams(shape broker.TokenRequest, standard url.Values, inputs map[stri
 	return out
 }
 
-// newRequest writes a POST in the format of a shape, without its headers.
+// newRequest writes a request in the format of a shape, without its headers.
 func newRequest(ctx context.Context, target string, shape broker.TokenRequest, params map[string]string) (*http.Request, error) {
 	values := url.Values{}
 	for name, value := range params {
@@ -109,9 +118,14 @@ func newRequest(ctx context.Context, target string, shape broker.TokenRequest, p
 	default:
 		body = []byte(values.Encode())
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, cmp.Or(shape.Method, http.MethodPost), target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if r.Method == http.MethodGet {
+		// net/http takes it for one that may be sent twice unless it has a body,
+		// and what is in it may be good for one time only.
+		r.Body = io.NopCloser(bytes.NewReader(nil))
 	}
 	if shape.Format == "query" {
 		r.URL.RawQuery = strings.TrimPrefix(r.URL.RawQuery+"&"+values.Encode(), "&")

@@ -53,7 +53,7 @@ func readToken(d *broker.Definition, got answer, asked time.Time) (broker.TokenR
 	if err != nil {
 		return broker.TokenResponse{}, &refusal{nil, err}
 	}
-	token.Captured, token.Others = capture(shape, value), others
+	token.Captured, token.Others = captureAt(shape.Capture, value), others
 	return token, nil
 }
 
@@ -186,6 +186,9 @@ func expiry(shape *broker.TokenResponseShape, value any, access string, asked ti
 	if seconds, ok := number(given); ok {
 		return asked.Add(lifetime(seconds))
 	}
+	if at, ok := moment(firstAt(value, shape.ExpiresAt)); ok {
+		return asked.Add(lifetime(at - float64(asked.UnixMilli())/1000))
+	}
 	if at, ok := jwtExpiry(access); ok {
 		return asked.Add(lifetime(at - float64(asked.Unix())))
 	}
@@ -196,6 +199,21 @@ func expiry(shape *broker.TokenResponseShape, value any, access string, asked ti
 		return asked.Add(unreadableLifetime)
 	}
 	return time.Time{}
+}
+
+// moment reads a time, as seconds since 1970: RFC 3339, or a number of seconds or,
+// where that would be beyond the year 5000, of milliseconds.
+func moment(value any) (seconds float64, ok bool) {
+	if text, isText := value.(string); isText {
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			return float64(at.Unix()), true
+		}
+	}
+	seconds, ok = number(value)
+	if seconds > 1e11 {
+		seconds /= 1000
+	}
+	return seconds, ok
 }
 
 // lifetime clamps seconds to what a token can live.
@@ -271,9 +289,10 @@ func splitScope(text, separator string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r < 0x21 || r > 0x7e })
 }
 
-func capture(shape *broker.TokenResponseShape, value any) map[string]any {
+// captureAt returns what lies at paths, by the names that they are given for.
+func captureAt(paths map[string]string, value any) map[string]any {
 	var captured map[string]any
-	for name, path := range shape.Capture {
+	for name, path := range paths {
 		if found, ok := lookup(value, path); ok && found != nil {
 			if captured == nil {
 				captured = map[string]any{}

@@ -151,7 +151,7 @@ func (f *connectFlags) connect(ctx context.Context, c *client.Client, request cl
 // exchange hands what the browser brought on to the daemon.
 func exchange(ctx context.Context, c *client.Client, state string, answer redirect) (client.Credential, error) {
 	if answer.refusal == "" {
-		return c.Callback(ctx, client.CallbackRequest{Code: answer.code, State: state, Issuer: answer.issuer})
+		return c.Callback(ctx, client.CallbackRequest{Code: answer.code, State: state, Issuer: answer.issuer, Params: answer.params})
 	}
 	// It uses the state up, as any callback does. What it answers is a page.
 	_, _ = c.Do(ctx, "GET", "/credentials/oauth2/callback", url.Values{"state": {state}, "error": {answer.refusal}}, nil, nil)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -155,12 +156,12 @@ func TestLoopbackPages(t *testing.T) {
 		}
 		l.serve("the-state")
 		l.finish(test.connected)
-		address := l.redirectURI() + "?code=c&iss=i&state=the-state"
+		address := l.redirectURI() + "?code=c&iss=i&state=the-state&realmId=9"
 		status, _, body := ask(t, "GET", address, "")
 		if status != test.status || !strings.Contains(body, test.want) {
 			t.Errorf("the page is %d %q, want %d %q", status, body, test.status, test.want)
 		}
-		if got, want := <-l.arrived, (redirect{code: "c", issuer: "i"}); got != want {
+		if got, want := <-l.arrived, (redirect{code: "c", issuer: "i", params: map[string]string{"realmId": "9"}}); !reflect.DeepEqual(got, want) {
 			t.Errorf("redirect = %+v, want %+v", got, want)
 		}
 		if status, _, _ := ask(t, "GET", address, ""); status != http.StatusBadRequest {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/invectd/invectd/socket"
+	"github.com/invectd/invectd/socket/client"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 type redirect struct {
 	code, issuer string // issuer is `iss` of RFC 9207, "" if absent
 	refusal      string // `error`, "" where there is a code
+	params       map[string]string
 }
 
 // A loopback receives one redirect on 127.0.0.1 (RFC 8252, section 7.3).
@@ -85,7 +87,7 @@ func (l *loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		!l.taken.CompareAndSwap(false, true):
 		showResult(w, http.StatusBadRequest, pageStranger)
 	default:
-		l.arrived <- redirect{code: q.Get("code"), issuer: q.Get("iss"), refusal: q.Get("error")}
+		l.arrived <- redirect{code: q.Get("code"), issuer: q.Get("iss"), refusal: q.Get("error"), params: client.RedirectParams(q)}
 		select {
 		case connected := <-l.outcome:
 			if connected {

@@ -14,7 +14,7 @@ import (
 	"github.com/invectd/invectd/broker"
 )
 
-//go:generate go run ./internal/generate -from definitions -to catalog.json
+//go:generate go run ./internal/generate
 
 //go:embed catalog.json
 var data []byte

@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -115,6 +117,25 @@ func (c *Client) StartDevice(ctx context.Context, in DeviceRequest) (out Started
 func (c *Client) DeviceFlow(ctx context.Context, id string) (out DeviceFlow, err error) {
 	_, err = c.Do(ctx, "GET", "/credentials/oauth2/device/"+url.PathEscape(id), nil, nil, &out)
 	return out, err
+}
+
+// RedirectParams returns the parameters of a redirect besides those of the
+// protocol: what a provider may say of whose account it is. They are what
+// somebody put into a URL, so there is an end to their number and length.
+func RedirectParams(query url.Values) map[string]string {
+	const most, longest = 32, 1024
+	var params map[string]string
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		value := query.Get(name)
+		if slices.Contains([]string{"code", "state", "iss", "error"}, name) || len(name)+len(value) > longest || len(params) == most {
+			continue
+		}
+		if params == nil {
+			params = map[string]string{}
+		}
+		params[name] = value
+	}
+	return params
 }
 
 // Callback hands on what the browser brought back, and returns the credential.

@@ -158,6 +158,9 @@ type CallbackRequest struct {
 	ClientID     string `json:"clientId,omitempty"`     // ignored
 	ClientSecret string `json:"clientSecret,omitempty"` // ignored
 	RedirectURI  string `json:"redirectUri,omitempty"`  // if given, that of the start
+	// Params are the further parameters of the redirect, such as QuickBooks'
+	// realmId. Those that the provider's definition does not ask for are ignored.
+	Params map[string]string `json:"params,omitempty"`
 }
 
 // A Status tells how the daemon is.

@@ -1,5 +1,6 @@
 // Command generate turns the description of the API, which is kept as YAML, into
-// the JSON that is embedded, without a space too much and in the same order.
+// the JSON that is embedded, without a space too much and in the same order; and
+// what it says of provider definitions into a JSON Schema of its own.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -17,14 +19,15 @@ import (
 func main() {
 	from := flag.String("from", "openapi.yaml", "YAML `file` to read")
 	to := flag.String("to", "openapi.json", "JSON `file` to write")
+	schemas := flag.String("schema", "", "JSON `files` to write the schema of provider definitions to, separated by commas")
 	flag.Parse()
-	if err := run(*from, *to); err != nil {
+	if err := run(*from, *to, *schemas); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(from, to string) error {
+func run(from, to, schemas string) error {
 	source, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -33,7 +36,19 @@ func run(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	return os.WriteFile(to, text, 0o644)
+	if err := os.WriteFile(to, text, 0o644); err != nil || schemas == "" {
+		return err
+	}
+	schema, err := providerSchema(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	for file := range strings.SplitSeq(schemas, ",") {
+		if err := os.WriteFile(file, schema, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // generate returns the one document of a YAML source as JSON.

@@ -4,26 +4,45 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // TestDocumentIsCurrent fails where somebody changed the source and did not run
 // go generate.
 func TestDocumentIsCurrent(t *testing.T) {
-	to := filepath.Join(t.TempDir(), "openapi.json")
-	if err := run("../../openapi.yaml", to); err != nil {
+	dir := t.TempDir()
+	document, schema := filepath.Join(dir, "openapi.json"), filepath.Join(dir, "provider.schema.json")
+	if err := run("../../openapi.yaml", document, schema); err != nil {
 		t.Fatalf("run() = %v", err)
 	}
-	want, err := os.ReadFile(to)
+	for file, want := range map[string]string{
+		"../../openapi.json": document, "../../provider.schema.json": schema, "../../../deploy/provider.schema.json": schema,
+	} {
+		if !bytes.Equal(contents(t, file), contents(t, want)) {
+			t.Errorf("%s is not what openapi.yaml says; run: go generate ./socket", file)
+		}
+	}
+}
+
+func contents(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile("../../openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("socket/openapi.json is not what openapi.yaml says; run: go generate ./socket")
+	return data
+}
+
+func TestProviderSchemaErrors(t *testing.T) {
+	for document, want := range map[string]string{
+		`{}`: "there is no schema ProviderFields",
+		`{"components":{"schemas":{"ProviderFields":{"properties":{"a":{"$ref":"#/components/schemas/Gone"}}}}}}`: "Gone refers to nothing",
+		`[`: "unexpected end",
+	} {
+		if got, err := providerSchema([]byte(document)); err == nil || got != nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("providerSchema(%s) = %s, %v, want an error alone: %s", document, got, err, want)
+		}
 	}
 }
 
