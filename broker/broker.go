@@ -13,6 +13,7 @@ type Parts struct {
 	Backups     Backups // of the store
 	Keys        Keys    // of the store
 	Definitions Definitions
+	Plugins     Plugins
 	Server      AuthorizationServer
 	Refresher   Refresher
 	Tokens      *Tokens

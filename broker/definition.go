@@ -48,6 +48,8 @@ type Definition struct {
 	Inputs   map[string]Input `json:"inputs,omitempty"`   // {name} in any URL or parameter
 	APIHosts []string         `json:"apiHosts,omitempty"` // where its tokens may be sent
 	Override bool             `json:"override,omitempty"` // may replace one of an earlier source
+
+	Hooks []Hook `json:"hooks,omitempty"` // what its plugin has to do; no other source may have any
 }
 
 // A PKCE value says whether RFC 7636 is spoken. S256 is the only method.

@@ -19,6 +19,7 @@ const (
 	EventRecovered       EventType = "credential.recovered"
 	EventDeleted         EventType = "credential.deleted"
 	EventProviderChanged EventType = "provider.changed"
+	EventPluginChanged   EventType = "plugin.changed"
 )
 
 // An Event tells whoever listens that something changed. It holds no secret.
@@ -28,7 +29,8 @@ type Event struct {
 	Type         EventType
 	CredentialID ID     // of a credential event
 	ProviderID   string // of a provider event
-	Status       Status // of the credential, afterwards
+	Plugin       string // of a plugin event
+	Status       Status // of the credential, afterwards; of a plugin event its [PluginState]
 	Reason       string // for a person; "" if there is none
 	At           time.Time
 }

@@ -33,9 +33,10 @@ type Config struct {
 type Registry struct {
 	config Config
 
-	changes sync.Mutex                                     // held over the whole of a change, its write to the store included
-	sources map[broker.Source]map[string]broker.Definition // guarded by changes
-	stored  map[string]bool                                // ids in the store, also of those that no longer pass; guarded by changes
+	changes  sync.Mutex                                     // held over the whole of a change, its write to the store included
+	sources  map[broker.Source]map[string]broker.Definition // guarded by changes
+	pluginOf map[string]string                              // which plugin a definition of that source came from; guarded by changes
+	stored   map[string]bool                                // ids in the store, also of those that no longer pass; guarded by changes
 
 	inForce atomic.Pointer[view]
 }
@@ -52,7 +53,7 @@ func New(config Config) (*Registry, error) {
 	if config.Store == nil || config.Log == nil {
 		return nil, errors.New("a registry of definitions needs a store and a log")
 	}
-	r := &Registry{config: config, sources: map[broker.Source]map[string]broker.Definition{}, stored: map[string]bool{}}
+	r := &Registry{config: config, sources: map[broker.Source]map[string]broker.Definition{}, pluginOf: map[string]string{}, stored: map[string]bool{}}
 	for _, source := range precedence {
 		r.sources[source] = map[string]broker.Definition{}
 	}
@@ -161,6 +162,7 @@ var told = map[broker.Source]string{
 	broker.SourceBuiltin: "the built-in catalogue",
 	broker.SourceFile:    "a file of the operator's",
 	broker.SourcePlugin:  "a plugin",
+	broker.SourceAPI:     "the API",
 }
 
 // earlier returns the source before the given one that has the id in force.

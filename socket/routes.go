@@ -42,6 +42,9 @@ func (s *Server) routes() map[string]methods {
 		"/credentials/oauth2/start": {"POST": s.startFlow},
 		callbackPath:                {"GET": s.redirectCallback, "POST": s.callback},
 
+		"/plugins":              {"GET": s.listPlugins},
+		"/plugins/{name}/trust": {"POST": s.trustPlugin, "DELETE": s.distrustPlugin},
+
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},

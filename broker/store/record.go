@@ -29,13 +29,14 @@ var (
 type kind byte
 
 const (
-	kindRoot          kind = 1 // accounts for all others
-	kindSummary       kind = 2 // of a credential: the tag of its body, then its summary
-	kindAuthorization kind = 3 // in flight
-	kindDefinition    kind = 4 // that came over the API
-	kindApp           kind = 5 // client registered with a provider
-	kindBody          kind = 6 // of a credential: all but its summary
-	kindHead          kind = 7 // the number of the last commit, in a file of its own
+	kindRoot          kind = 1  // accounts for all others
+	kindSummary       kind = 2  // of a credential: the tag of its body, then its summary
+	kindAuthorization kind = 3  // in flight
+	kindDefinition    kind = 4  // that came over the API
+	kindApp           kind = 5  // client registered with a provider
+	kindBody          kind = 6  // of a credential: all but its summary
+	kindHead          kind = 7  // the number of the last commit, in a file of its own
+	kindPluginTrust   kind = 20 // the operator's word for a plugin
 )
 
 func (k kind) String() string {
@@ -52,6 +53,8 @@ func (k kind) String() string {
 		return "app"
 	case kindBody:
 		return "body of credential"
+	case kindPluginTrust:
+		return "trust in plugin"
 	case kindHead:
 		return "head"
 	}

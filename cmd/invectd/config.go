@@ -31,6 +31,7 @@ type daemonConfig struct {
 	Socket        string           // path of the full API's socket
 	SocketMode    fs.FileMode      // its permission bits
 	DataDir       string           // the encrypted store
+	PluginsDir    string           // provider plugins, which are programs; may be missing
 	ProvidersDir  string           // definitions as *.yaml or *.json; may be missing
 	Addresses     broker.Addresses // loopback and private addresses where providers may live
 	ReturnOrigins []string         // where a returnUrl may point, as scheme://host[:port] in lower case
@@ -46,6 +47,7 @@ type settings struct {
 	socket         string
 	socketMode     string
 	dataDir        string
+	pluginsDir     string
 	providersDir   string
 	allowAddresses []string
 	returnOrigins  []string
@@ -60,6 +62,7 @@ func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&s.socket, "socket", defaultSocket(getenv), "`PATH` of the socket with the full API")
 	f.StringVar(&s.socketMode, "socket-mode", "0600", "permission bits of the socket, octal")
 	f.StringVar(&s.dataDir, "data-dir", defaultDataDir(getenv), "`DIR` of the encrypted store")
+	f.StringVar(&s.pluginsDir, "plugins-dir", "", "`DIR` of provider plugins, which are programs (default DATA_DIR/plugins)")
 	f.StringVar(&s.providersDir, "providers-dir", "", "`DIR` of provider definitions, *.yaml or *.json (default DATA_DIR/providers)")
 	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
 	f.StringSliceVar(&s.returnOrigins, "return-origins", nil, "`ORIGIN`s where a returnUrl may point")
@@ -184,9 +187,12 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		return daemonConfig{}, fmt.Errorf("--backup-every %s: give a minute or more, such as 24h", s.backupEvery)
 	}
 	c := daemonConfig{
-		Socket: s.socket, SocketMode: fs.FileMode(mode), DataDir: s.dataDir, ProvidersDir: s.providersDir,
+		Socket: s.socket, SocketMode: fs.FileMode(mode), DataDir: s.dataDir, PluginsDir: s.pluginsDir, ProvidersDir: s.providersDir,
 		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
 		Backups: backupSchedule{s.backupDir, s.backupEvery},
+	}
+	if c.PluginsDir == "" {
+		c.PluginsDir = filepath.Join(c.DataDir, "plugins")
 	}
 	if c.ProvidersDir == "" {
 		c.ProvidersDir = filepath.Join(c.DataDir, "providers")

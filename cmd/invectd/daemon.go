@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/invectd/invectd/metrics"
 	"github.com/invectd/invectd/plugins"
 	"github.com/invectd/invectd/plugins/catalog"
+	"github.com/invectd/invectd/plugins/host"
 	"github.com/invectd/invectd/refresher"
 	"github.com/invectd/invectd/socket"
 )
@@ -52,6 +54,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.refresher.Run(ctx) })
 	g.Go(func() error { return d.broker.Run(ctx) })
+	g.Go(func() error { return d.plugins.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, db, log) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
 	if open.metrics != nil {
@@ -74,6 +77,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
+	plugins     *host.Host
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
@@ -95,8 +99,14 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		Tokens: tokens, Known: known, Version: version(),
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 	})
-	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
+	d.plugins, err = host.New(ctx, host.Config{
+		Dir: c.PluginsDir, Scratch: filepath.Join(c.DataDir, "run"), Store: db, Registry: registry, Events: events, Version: version(), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	server := oauth.New(oauth.Config{Addresses: c.Addresses, Hooks: d.plugins})
 	d.refresher, err = refresher.New(refresher.Config{
 		Store: db, Server: server, Tokens: tokens, Events: events, Log: log, Trace: meters.Refresher(),
 		Connections: broker.Connections{Definitions: registry, Apps: db},
@@ -105,7 +115,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		return nil, err
 	}
 	d.broker = broker.New(broker.Parts{
-		Store: db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
+		Store: db, Backups: db, Keys: db, Definitions: registry, Plugins: d.plugins, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
 		Auditor: logAuditor{log}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
