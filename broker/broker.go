@@ -14,6 +14,7 @@ type Parts struct {
 	Keys        Keys    // of the store
 	Definitions Definitions
 	Plugins     Plugins
+	Hooks       Hooks // of the plugins
 	Server      AuthorizationServer
 	Refresher   Refresher
 	Tokens      *Tokens

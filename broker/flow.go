@@ -219,6 +219,7 @@ type Callback struct {
 	Error       string // "" if none
 	RedirectURI string // where a front end says it came to; "" if it does not say
 	Host        string // of the request, where it is a browser's own; else ""
+	Query       Secret // of that request, undecoded; empty where a front end hands on what it got
 }
 
 // A Completion is how a flow ended. ReturnURL is set even beside an error.
@@ -258,6 +259,9 @@ func (b *Broker) complete(ctx context.Context, k Callback) (Completion, error) {
 		return out, err
 	}
 	if err := b.checkIssuer(ctx, connection, k.Issuer); err != nil {
+		return out, err
+	}
+	if err := b.hookCallback(ctx, connection, k.Query); err != nil {
 		return out, err
 	}
 	if err := b.Store.Writable(ctx); err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -64,3 +65,21 @@ func (e *HookRefusal) Error() string { return "its plugin " + e.Plugin + " says:
 
 // HasHook reports whether the provider needs a hook.
 func (d *Definition) HasHook(h Hook) bool { return slices.Contains(d.Hooks, h) }
+
+// hookCallback has the provider's plugin check what a browser brought back.
+func (b *Broker) hookCallback(ctx context.Context, c Connection, query Secret) error {
+	if !c.Definition.HasHook(HookCallback) {
+		return nil
+	}
+	if query.Empty() {
+		return invalid("code", "the plugin of %s checks the whole redirect, which has to come to the daemon's own callback", c.Definition.ID)
+	}
+	err := b.Hooks.Callback(ctx, c, query.Reveal())
+	if refusal, ok := errors.AsType[*HookRefusal](err); ok {
+		return invalid("code", "%v", refusal)
+	}
+	if err != nil {
+		return &ProviderError{Op: "authorize", Provider: c.Definition.ID, Sent: SentNever, Err: err}
+	}
+	return nil
+}

@@ -64,6 +64,9 @@ func (r *Registry) addFile(file string, files map[string]string) error {
 	if err := d.Check(r.config.Addresses); err != nil {
 		return located(file, lines, err)
 	}
+	if len(d.Hooks) > 0 {
+		return &SyntaxError{file, lines.of("hooks"), "hooks: " + onlyPlugins}
+	}
 	if other, ok := files[d.ID]; ok {
 		return &SyntaxError{file, lines.of("id"), fmt.Sprintf("the id %q is that of %s already; choose another", d.ID, other)}
 	}

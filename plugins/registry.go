@@ -115,6 +115,11 @@ func (r *Registry) Put(ctx context.Context, d broker.Definition, create, overrid
 	if err := d.Check(r.config.Addresses); err != nil {
 		return broker.SourcedDefinition{}, err
 	}
+	if len(d.Hooks) > 0 {
+		return broker.SourcedDefinition{}, &broker.InvalidError{
+			Message: "hooks: " + onlyPlugins, Fields: []broker.FieldError{{Path: "hooks", Message: onlyPlugins}},
+		}
+	}
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if create && r.stored[d.ID] {
@@ -156,6 +161,9 @@ func (r *Registry) Delete(ctx context.Context, id string) error {
 	r.publish()
 	return nil
 }
+
+// onlyPlugins is what a definition of another source is told that names hooks.
+const onlyPlugins = "only the definition of a plugin has hooks; leave them out"
 
 // told is how people are told where a definition comes from.
 var told = map[broker.Source]string{

@@ -115,7 +115,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, log *slog.Logger) 
 		return nil, err
 	}
 	d.broker = broker.New(broker.Parts{
-		Store: db, Backups: db, Keys: db, Definitions: registry, Plugins: d.plugins, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
+		Store: db, Backups: db, Keys: db, Definitions: registry, Plugins: d.plugins, Hooks: d.plugins, Server: server, Refresher: d.refresher, Tokens: tokens, Events: events,
 		Auditor: logAuditor{log}, Policy: broker.Policy{Self: uint32(os.Geteuid())}, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
