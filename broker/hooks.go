@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 )
 
@@ -62,6 +63,14 @@ type HookRefusal struct {
 }
 
 func (e *HookRefusal) Error() string { return "its plugin " + e.Plugin + " says: " + e.Message }
+
+// SameHost reports whether two URLs have one scheme and host. A hook may change
+// all else.
+func SameHost(a, b string) bool {
+	first, err := url.Parse(a)
+	second, otherErr := url.Parse(b)
+	return err == nil && otherErr == nil && second.User == nil && first.Scheme == second.Scheme && first.Host == second.Host
+}
 
 // HasHook reports whether the provider needs a hook.
 func (d *Definition) HasHook(h Hook) bool { return slices.Contains(d.Hooks, h) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/invectd/invectd/broker"
@@ -34,7 +33,7 @@ func (c *Client) hookAuthorizationURL(ctx context.Context, k broker.Connection, 
 	err := c.ready(&k.Definition) // all of them: nobody should consent in vain
 	if err == nil && k.Definition.HasHook(broker.HookAuthorizationURL) {
 		before := target
-		if target, err = c.config.Hooks.AuthorizationURL(ctx, k, target); err == nil && !sameHost(before, target) {
+		if target, err = c.config.Hooks.AuthorizationURL(ctx, k, target); err == nil && !broker.SameHost(before, target) {
 			err = errHookHost
 		}
 	}
@@ -81,7 +80,7 @@ func (c *Client) changeRequest(o operation, k broker.Connection, r *http.Request
 	switch {
 	case err != nil:
 		return nil, err
-	case !sameHost(before.URL, after.URL):
+	case !broker.SameHost(before.URL, after.URL):
 		return nil, errHookHost
 	}
 	changed, err := http.NewRequestWithContext(r.Context(), after.Method, after.URL, bytes.NewReader(after.Body))
@@ -129,11 +128,4 @@ func flat(header http.Header) map[string]string {
 		out[name] = header.Get(name)
 	}
 	return out
-}
-
-// sameHost reports whether two URLs have one scheme and host.
-func sameHost(a, b string) bool {
-	first, err := url.Parse(a)
-	second, otherErr := url.Parse(b)
-	return err == nil && otherErr == nil && second.User == nil && first.Scheme == second.Scheme && first.Host == second.Host
 }

@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"plugins/sdk":                       {"broker", "plugins/protocol"},
 	"plugins/sdk/sdktest":               {"broker", "plugins", "plugins/protocol", "plugins/sdk"},
 	"plugins/example":                   {"plugins/sdk"},
+	"plugins/example/github_app":        {"broker", "plugins/sdk"},
 	"socket":                            {"broker", "socket/client"},
 	"socket/client":                     {"broker"},
 	"metrics":                           {"broker", "refresher", "socket", "plugins"},
