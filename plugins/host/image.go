@@ -99,6 +99,9 @@ func privateCopy(from *os.File, scratch string) (*image, error) {
 		if _, err = from.Seek(0, io.SeekStart); err == nil {
 			_, err = io.Copy(to, io.LimitReader(from, maxImage+1))
 		}
+		if err == nil {
+			err = to.Chmod(0o555) // a daemon that is root runs it as somebody else
+		}
 		// Somebody who holds it open for writing could not run it.
 		return errors.Join(err, to.Close())
 	}()

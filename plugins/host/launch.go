@@ -105,7 +105,7 @@ func confineFiles() error {
 	}
 	// A file in memory is beyond Landlock, which takes no rule for it either.
 	if path, err := os.Readlink(imagePath); err == nil && !strings.HasPrefix(path, "/memfd:") {
-		rules = append(rules, landlock.ROFiles(path))
+		rules = append(rules, landlock.ROFiles(imagePath))
 	}
 	return landlock.V5.BestEffort().RestrictPaths(rules...)
 }
