@@ -53,6 +53,9 @@ func call[R any](ctx context.Context, h *Host, provider string, hook broker.Hook
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	if hook.SeesSecrets() {
+		p.log.keepQuiet(true)
+	}
 	began := time.Now()
 	answer, err = do(ctx, process.provider)
 	if h.config.Trace.Called != nil {

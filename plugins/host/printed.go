@@ -15,19 +15,19 @@ const (
 
 // printed takes what a plugin prints to standard error, and puts of it into the
 // log what fits: short lines, and few of them. It never holds a plugin up. Of one
-// that sees secrets it only counts the lines.
+// that was shown a secret it only counts the lines.
 type printed struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	quiet   bool   // the plugin sees secrets
+	quiet   bool   // the plugin was shown a secret
 	line    []byte // the beginning of a line that has not ended yet
 	minute  time.Time
 	logged  int // in this minute
 	dropped int // since one was logged
 }
 
-// keepQuiet says whether the plugin sees secrets from now on.
+// keepQuiet says whether the plugin was shown a secret.
 func (p *printed) keepQuiet(quiet bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +62,7 @@ func (p *printed) endLine(now time.Time) {
 	}
 	p.logged++
 	if p.quiet {
-		line = "(kept back, since the plugin sees secrets)"
+		line = "(kept back, since the plugin was shown secrets)"
 	}
 	p.log.Info("the plugin printed a line", "line", line, "dropped", p.dropped)
 	p.dropped = 0

@@ -131,7 +131,6 @@ func (p *supervised) tell(before broker.PluginState) {
 // grant takes note of what the operator granted. h.mu is held.
 func (p *supervised) grant(trust broker.PluginTrust) {
 	p.trust, p.problem = trust, ""
-	p.log.keepQuiet(slices.ContainsFunc(trust.Hooks, broker.Hook.SeesSecrets))
 }
 
 // begin starts what is trusted now. What ran before goes on until the new one
@@ -223,6 +222,7 @@ func (p *supervised) once(ctx context.Context, trust broker.PluginTrust, ready f
 	if err != nil {
 		return err
 	}
+	p.log.keepQuiet(false) // a new process was shown nothing yet
 	process, err := start(p.name, img, p.host.config.Scratch, p.log)
 	if err != nil {
 		return fmt.Errorf("it could not be started: %w", err)
