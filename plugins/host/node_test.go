@@ -25,8 +25,10 @@ func TestNode(t *testing.T) {
 	}
 	// The proto file is two folders up.
 	folder := filepath.Join(t.TempDir(), "plugins", "example", "node")
-	if err := os.MkdirAll(filepath.Join(folder, "../../protocol"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, needed := range []string{folder, filepath.Join(folder, "../../protocol")} {
+		if err := os.MkdirAll(needed, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for from, to := range map[string]string{
 		filepath.Join(source, "plugin.js"):                     "plugin.js",
