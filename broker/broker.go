@@ -14,6 +14,8 @@ type Parts struct {
 	Backups     Backups // of the store
 	Keys        Keys    // of the store
 	Definitions Definitions
+	Plugins     Plugins
+	Hooks       Hooks // of the plugins
 	Server      AuthorizationServer
 	Refresher   Refresher
 	Tokens      *Tokens

@@ -60,7 +60,8 @@ type Definition struct {
 	Extends string `json:"extends,omitempty"`
 	// Experimental says that the facts come from one source alone, and that
 	// nobody has confirmed them.
-	Experimental bool `json:"experimental,omitempty"`
+	Experimental bool   `json:"experimental,omitempty"`
+	Hooks        []Hook `json:"hooks,omitempty"` // what its plugin has to do; no other source may have any
 }
 
 // A PKCE value says whether RFC 7636 is spoken. S256 is the only method.

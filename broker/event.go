@@ -22,6 +22,7 @@ const (
 	// EventRevocationFailed: the tokens of a deleted credential were not revoked,
 	// and it is given up.
 	EventRevocationFailed EventType = "credential.revocation_failed"
+	EventPluginChanged    EventType = "plugin.changed"
 )
 
 // An Event tells whoever listens that something changed. It holds no secret.
@@ -31,7 +32,8 @@ type Event struct {
 	Type         EventType
 	CredentialID ID     // of a credential event
 	ProviderID   string // of a provider event
-	Status       Status // of the credential or the provider, afterwards
+	Plugin       string // of a plugin event
+	Status       Status // of the credential or the provider, afterwards; of a plugin its [PluginState]
 	Reason       string // for a person; "" if there is none
 	At           time.Time
 

@@ -277,6 +277,7 @@ type Callback struct {
 	Error       string // "" if none
 	RedirectURI string // where a front end says it came to; "" if it does not say
 	Host        string // of the request, where it is a browser's own; else ""
+	Query       Secret // of that request, undecoded; empty where a front end hands on what it got
 	// Params are the further parameters of the redirect, of which a definition
 	// may take some for its inputs.
 	Params map[string]string
@@ -335,6 +336,9 @@ func (b *Broker) complete(ctx context.Context, caller *Caller, k Callback) (_ Co
 		return out, err
 	}
 	if err := b.checkIssuer(ctx, connection, k.Issuer); err != nil {
+		return out, err
+	}
+	if err := b.hookCallback(ctx, connection, k.Query); err != nil {
 		return out, err
 	}
 	if err := b.Store.Writable(ctx); err != nil {

@@ -68,7 +68,8 @@ type DefinitionStore interface {
 // when the file is broken or gone.
 type KeptDefinition struct {
 	Definition Definition `json:"definition"`
-	File       string     `json:"file"` // its path
+	File       string     `json:"file"` // its path; "" if it came from a plugin
+	Plugin     string     `json:"plugin,omitempty"`
 }
 
 // A RevocationStore keeps what was deleted and the provider has to be told of.

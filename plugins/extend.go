@@ -26,6 +26,12 @@ func Extend(base, d broker.Definition) (broker.Definition, error) {
 
 // checked is how a definition from outside can be in force: complete, and valid.
 func (r *Registry) checked(d broker.Definition) (broker.Definition, error) {
+	if len(d.Hooks) > 0 {
+		return d, &broker.InvalidError{
+			Message: fmt.Sprintf("provider definition %q: hooks: %s", d.ID, onlyPlugins),
+			Fields:  []broker.FieldError{{Path: "hooks", Message: onlyPlugins}},
+		}
+	}
 	d, err := r.extended(d)
 	if err == nil {
 		err = d.Check(r.config.Addresses)

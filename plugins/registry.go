@@ -38,13 +38,14 @@ type Config struct {
 type Registry struct {
 	config Config
 
-	changes sync.Mutex                                     // held over the whole of a change, its write to the store included
-	sources map[broker.Source]map[string]broker.Definition // guarded by changes
-	stored  map[string]bool                                // ids in the store, also of those that no longer pass; guarded by changes
-	folder  folder
-	states  map[string]state                 // of those in the source of files, by id; guarded by changes
-	kept    map[string]broker.KeptDefinition // as they are in the store; guarded by changes
-	keeping problem                          // of writing those; guarded by changes
+	changes  sync.Mutex                                     // held over the whole of a change, its write to the store included
+	sources  map[broker.Source]map[string]broker.Definition // guarded by changes
+	pluginOf map[string]string                              // which plugin a definition of that source came from; guarded by changes
+	stored   map[string]bool                                // ids in the store, also of those that no longer pass; guarded by changes
+	folder   folder
+	states   map[string]state                 // of those in the source of files, by id; guarded by changes
+	kept     map[string]broker.KeptDefinition // as they are in the store; guarded by changes
+	keeping  problem                          // of writing those; guarded by changes
 
 	inForce atomic.Pointer[view]
 }
@@ -69,7 +70,7 @@ func New(config Config) (*Registry, error) {
 		return nil, errors.New("a registry of definitions needs a store and a log")
 	}
 	r := &Registry{
-		config: config, sources: map[broker.Source]map[string]broker.Definition{}, stored: map[string]bool{},
+		config: config, sources: map[broker.Source]map[string]broker.Definition{}, pluginOf: map[string]string{}, stored: map[string]bool{},
 		folder: folder{dir: config.Dir, files: map[string]*file{}},
 		states: map[string]state{}, kept: map[string]broker.KeptDefinition{},
 	}
@@ -132,6 +133,11 @@ func (r *Registry) loadKept(ctx context.Context) error {
 			continue
 		}
 		r.kept[d.ID] = k
+		if k.Plugin != "" {
+			r.pluginOf[d.ID] = k.Plugin
+			r.sources[broker.SourcePlugin][d.ID] = d
+			continue
+		}
 		r.folder.add(k.File, &d)
 		r.sources[broker.SourceFile][d.ID] = d
 	}
@@ -225,11 +231,15 @@ func (r *Registry) forget(ctx context.Context, id string) error {
 	return nil
 }
 
+// onlyPlugins is what a definition of another source is told that names hooks.
+const onlyPlugins = "only the definition of a plugin has hooks; leave them out"
+
 // told is how people are told where a definition comes from.
 var told = map[broker.Source]string{
 	broker.SourceBuiltin: "the built-in catalogue",
 	broker.SourceFile:    "a file of the operator's",
 	broker.SourcePlugin:  "a plugin",
+	broker.SourceAPI:     "the API",
 }
 
 // earlier returns the source before the given one that has the id in force.

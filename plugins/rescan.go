@@ -120,6 +120,9 @@ func (r *Registry) note(p *problem, of string, err error, now time.Time) {
 // it does. r.changes is held.
 func (r *Registry) keep(ctx context.Context) bool {
 	want := map[string]broker.KeptDefinition{}
+	for id, d := range r.sources[broker.SourcePlugin] {
+		want[id] = broker.KeptDefinition{Definition: d, Plugin: r.pluginOf[id]}
+	}
 	for _, f := range r.folder.files {
 		if f.good != nil {
 			want[f.good.ID] = broker.KeptDefinition{Definition: *f.good, File: f.path}

@@ -77,7 +77,7 @@ func eventsText(list []broker.Event) []byte {
 	var text bytes.Buffer
 	for _, e := range list {
 		data, _ := json.Marshal(client.Event{ // strings and a time, which can always be written
-			CredentialID: string(e.CredentialID), ProviderID: e.ProviderID,
+			CredentialID: string(e.CredentialID), ProviderID: e.ProviderID, Plugin: e.Plugin,
 			Status: string(e.Status), Reason: e.Reason, At: e.At,
 		})
 		fmt.Fprintf(&text, "id: %d\nevent: %s\ndata: %s\n\n", e.ID, e.Type, data)

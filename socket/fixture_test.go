@@ -50,7 +50,7 @@ func newFixture(t testing.TB) *fixture {
 	tokens := broker.NewTokens()
 	f.refresher = &scriptedRefresher{store: f.store, tokens: tokens}
 	f.broker = broker.New(broker.Parts{
-		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
+		Store: f.store, Backups: f.store, Keys: f.store, Definitions: registry, Plugins: scriptedPlugins{f.store}, Server: f.provider, Refresher: Uncounted(f.refresher), Tokens: tokens, Events: broker.NewEvents(),
 		Auditor: brokertest.Unaudited{}, Policy: broker.NewPolicy(uint32(os.Geteuid())), Log: log,
 		CallbackURL:   func() string { return ownCallback },
 		ReturnOrigins: []string{"https://front.example"},

@@ -61,7 +61,7 @@ func (s *Server) redirectCallback(w http.ResponseWriter, r *http.Request) error 
 	q := r.URL.Query()
 	done, err := s.Broker.CompleteRedirect(r.Context(), broker.Callback{
 		State: q.Get("state"), Code: broker.NewSecret(q.Get("code")), Issuer: q.Get("iss"),
-		Error: q.Get("error"), Host: r.Host, Params: client.RedirectParams(q),
+		Error: q.Get("error"), Host: r.Host, Query: broker.NewSecret(r.URL.RawQuery), Params: client.RedirectParams(q),
 	})
 	if err == nil {
 		return s.sendBack(w, done.ReturnURL, "credential_id", string(done.ID), http.StatusOK)

@@ -10,7 +10,7 @@ import (
 	"github.com/invectd/invectd/broker"
 )
 
-// A request is what a trial sends; ref stands for {ref} or {id}.
+// A request is what a trial sends; ref stands for {ref}, {id} or {name}.
 type request struct {
 	ref, query, body string
 	headers          []string // names and values by turns
@@ -34,7 +34,7 @@ func (r request) or(good request) request {
 // path is the path and the query for an operation.
 func (r request) path(operation string) string {
 	_, path, _ := strings.Cut(operation, " ")
-	return strings.NewReplacer("{ref}", r.ref, "{id}", r.ref).Replace(path) + r.query
+	return strings.NewReplacer("{ref}", r.ref, "{id}", r.ref, "{name}", r.ref).Replace(path) + r.query
 }
 
 // A trial is a request and the answer that it has to get. Its fault, if any, says
@@ -276,6 +276,18 @@ var exercises = map[string]exercise{
 	"DELETE /grants/{id}": {request{ref: "GRANT"}, 204, false, []trial{storeIsOff,
 		{404, "not_found", request{ref: "none"}, nil},
 		{403, "forbidden", request{headers: []string{"Invect-Grant", "ivg_nothing"}}, nil},
+	}},
+
+	"GET /plugins": {request{}, 200, false, nil},
+	"POST /plugins/{name}/trust": {request{ref: "my_service", body: `{"digest":"` + pluginDigest + `","hooks":["token_request"],"userId":"u"}`}, 200, false,
+		slices.Concat(withBody, []trial{storeIsOff,
+			{200, "", request{ref: "my_service"}, nil},
+			{400, "invalid_request", request{ref: "my_service", body: `{"hooks":["everything"]}`}, nil},
+			{404, "not_found", request{ref: "none"}, nil},
+			{409, "conflict", request{ref: "my_service", body: `{"digest":"sha256:00"}`}, nil},
+		})},
+	"DELETE /plugins/{name}/trust": {request{ref: "my_service"}, 204, false, []trial{storeIsOff,
+		{404, "not_found", request{ref: "none"}, nil},
 	}},
 
 	"POST /credentials/oauth2/start": {request{body: `{"providerId":"gamma","returnUrl":"https://front.example/","scopes":[],"params":{"prompt":"consent"},"userId":"u"}`}, 200, false,

@@ -46,6 +46,9 @@ func (s *Server) routes() map[string]methods {
 		"/grants":      {"GET": s.listGrants, "POST": s.createGrant},
 		"/grants/{id}": {"GET": s.showGrant, "DELETE": s.deleteGrant},
 
+		"/plugins":              {"GET": s.listPlugins},
+		"/plugins/{name}/trust": {"POST": s.trustPlugin, "DELETE": s.distrustPlugin},
+
 		"/admin/backup":     {"POST": s.backup},
 		"/admin/rotate-key": {"POST": s.rotateKey},
 		"/events":           {"GET": s.events},

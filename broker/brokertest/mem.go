@@ -397,7 +397,7 @@ func cloneDefinition(d broker.Definition) (clone broker.Definition) {
 }
 
 func cloneKept(k broker.KeptDefinition) broker.KeptDefinition {
-	return broker.KeptDefinition{Definition: cloneDefinition(k.Definition), File: k.File}
+	return broker.KeptDefinition{Definition: cloneDefinition(k.Definition), File: k.File, Plugin: k.Plugin}
 }
 
 func cloneRevocation(r broker.Revocation) broker.Revocation {

@@ -33,7 +33,7 @@ func (c *Client) AuthorizationURL(ctx context.Context, k broker.Connection, r br
 			query = append(query, pair)
 		}
 	}
-	return base + "?" + strings.Join(append(query, params.Encode()), "&"), nil
+	return c.hookAuthorizationURL(ctx, k, base+"?"+strings.Join(append(query, params.Encode()), "&"))
 }
 
 // authorizationParams returns the parameters of RFC 6749, section 4.1.1, and RFC

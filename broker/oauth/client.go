@@ -38,6 +38,8 @@ type Config struct {
 	ResponseLimit int64
 	// RootCAs are trusted instead of the system's, if not nil.
 	RootCAs *x509.CertPool
+	// Hooks are called for definitions that have any. May be nil.
+	Hooks broker.Hooks
 	// Dial replaces dialling, and with it the guard of addresses; nil in
 	// production. It has the shape of [net.Dialer.DialContext].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

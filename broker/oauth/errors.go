@@ -86,6 +86,9 @@ func safeError(err error) error {
 	if blocked, ok := errors.AsType[*BlockedError](err); ok {
 		return blocked
 	}
+	if hook, ok := errors.AsType[*hookError](err); ok {
+		return hook
+	}
 	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("its certificate is not trusted: %w", certificate.Err)
 	}

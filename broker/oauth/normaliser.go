@@ -62,10 +62,16 @@ func (n *normaliser) roundTrip(standard *http.Request) (broker.TokenResponse, er
 		r.Header.Set("Authorization", proof)
 	}
 	setHeaders(r, n.shape.Headers, inputs)
+	if r, err = n.client.hookRequest(n.operation, n.connection, r); err != nil {
+		return broker.TokenResponse{}, n.operation.unanswered(host, broker.SentNever, err)
+	}
 	asked := time.Now() // a token lives from then on at the latest
 	got, err := n.client.send(n.operation, r)
 	if err != nil {
 		return broker.TokenResponse{}, err
+	}
+	if got, err = n.client.hookResponse(r.Context(), n.operation, n.connection, got); err != nil {
+		return broker.TokenResponse{}, n.operation.refused(host, got, "", err)
 	}
 	token, refused := readToken(n.operation.definition, got, asked)
 	if refused != nil {

@@ -59,6 +59,9 @@ func (c *Client) revoke(ctx context.Context, k broker.Connection, proof proof, t
 	if err != nil {
 		return o.unanswered("", broker.SentNever, errNoRequest)
 	}
+	if r, err = c.hookRequest(o, k, r); err != nil {
+		return o.unanswered("", broker.SentNever, err)
+	}
 	got, err := c.send(o, r)
 	if err != nil {
 		return err

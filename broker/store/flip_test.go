@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/invectd/invectd/broker"
 )
 
@@ -66,7 +68,7 @@ func TestFlippedBits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir = copyOf(t, dir) // as if it were killed now, with no write under way
+	dir = imageOf(t, dir) // as if it were killed now, with no write under way
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -121,19 +123,48 @@ func readInChild(t *testing.T, dir string) (string, error) {
 // copyOf copies a folder and leaves out the zeros that most of it is.
 func copyOf(t *testing.T, dir string) string {
 	t.Helper()
+	to, err := tryCopy(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func tryCopy(t *testing.T, dir string) (string, error) {
+	t.Helper()
 	to := t.TempDir()
 	for _, file := range filesOf(t, dir) {
 		data, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		path := filepath.Join(to, file)
 		err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, bytes.TrimRight(data, "\x00"), 0o600), os.Truncate(path, int64(len(data))))
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 	}
-	return to
+	return to, nil
+}
+
+// imageOf copies the folder of an open store as it was at one instant: not while
+// Badger merges its tables.
+func imageOf(t *testing.T, dir string) string {
+	t.Helper()
+	manifest := func() string {
+		data, err := os.ReadFile(filepath.Join(dir, "records", badger.ManifestFilename))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for {
+		before := manifest()
+		// A table that the next manifest drops may vanish meanwhile.
+		if to, err := tryCopy(t, dir); err == nil && manifest() == before {
+			return to
+		}
+	}
 }
 
 func filesOf(t *testing.T, dir string) (files []string) {

@@ -42,12 +42,13 @@ const (
 	kindJournal       kind = 10 // the writes of one commit, in the journal
 	kindGrant         kind = 11
 	kindAuditMark     kind = 12 // the last line of the audit log that the store was told of
+	kindPluginTrust   kind = 13 // the operator's word for a plugin
 )
 
 // recordKinds are the kinds of records beside the root, in order. The root accounts
 // for all of them but the bodies.
 var recordKinds = []kind{
-	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation, kindGrant, kindAuditMark,
+	kindSummary, kindAuthorization, kindDefinition, kindApp, kindBody, kindKept, kindRevocation, kindGrant, kindAuditMark, kindPluginTrust,
 }
 
 func (k kind) String() string {
@@ -64,6 +65,8 @@ func (k kind) String() string {
 		return "app"
 	case kindBody:
 		return "body of credential"
+	case kindPluginTrust:
+		return "trust in plugin"
 	case kindHead:
 		return "head"
 	case kindKept:

@@ -34,6 +34,7 @@ type daemonConfig struct {
 	Runner        runnerSocket
 	Policy        string           // file that says who may do what; "" for root and the daemon's own user
 	DataDir       string           // the encrypted store
+	PluginsDir    string           // provider plugins, which are programs; may be missing
 	ProvidersDir  string           // definitions as *.yaml or *.json; may be missing
 	Addresses     broker.Addresses // loopback and private addresses where providers may live
 	ReturnOrigins []string         // where a returnUrl may point, as scheme://host[:port] in lower case
@@ -52,6 +53,7 @@ type settings struct {
 	runner         runnerSettings
 	policy         string
 	dataDir        string
+	pluginsDir     string
 	providersDir   string
 	allowAddresses []string
 	returnOrigins  []string
@@ -69,6 +71,7 @@ func (s *settings) addFlags(f *pflag.FlagSet, getenv func(string) string) {
 	s.runner.addFlags(f)
 	f.StringVar(&s.policy, "policy", "", "YAML `FILE` that says who may do what (default: only root and this user, on the full socket)")
 	f.StringVar(&s.dataDir, "data-dir", defaultDataDir(getenv), "`DIR` of the encrypted store")
+	f.StringVar(&s.pluginsDir, "plugins-dir", "", "`DIR` of provider plugins, which are programs (default DATA_DIR/plugins)")
 	f.StringVar(&s.providersDir, "providers-dir", "", "`DIR` of provider definitions, *.yaml or *.json (default DATA_DIR/providers)")
 	f.StringSliceVar(&s.allowAddresses, "allow-addresses", nil, "loopback or private `CIDR`s where providers may live and speak http:")
 	f.StringSliceVar(&s.returnOrigins, "return-origins", nil, "`ORIGIN`s where a returnUrl may point")
@@ -202,10 +205,13 @@ func (s *settings) daemonConfig(key store.Key) (daemonConfig, error) {
 		return daemonConfig{}, errors.New("--max-conns-per-uid and --max-inflight-per-uid: give numbers from 1")
 	}
 	c := daemonConfig{
-		Socket: s.socket, SocketMode: mode, Runner: runner, Policy: s.policy, DataDir: s.dataDir, ProvidersDir: s.providersDir,
+		Socket: s.socket, SocketMode: mode, Runner: runner, Policy: s.policy, DataDir: s.dataDir, PluginsDir: s.pluginsDir, ProvidersDir: s.providersDir,
 		MetricsAddr: s.metrics, CallbackAddr: s.callback, Key: key,
 		Limits:  s.limits,
 		Backups: backupSchedule{s.backupDir, s.backupEvery},
+	}
+	if c.PluginsDir == "" {
+		c.PluginsDir = filepath.Join(c.DataDir, "plugins")
 	}
 	if c.ProvidersDir == "" {
 		c.ProvidersDir = filepath.Join(c.DataDir, "providers")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/invectd/invectd/metrics"
 	"github.com/invectd/invectd/plugins"
 	"github.com/invectd/invectd/plugins/catalog"
+	"github.com/invectd/invectd/plugins/host"
 	"github.com/invectd/invectd/refresher"
 	"github.com/invectd/invectd/socket"
 	"github.com/invectd/invectd/socket/client"
@@ -64,6 +66,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error {
 		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
 	})
+	g.Go(func() error { return d.plugins.Run(ctx) })
 	g.Go(func() error { return c.Backups.run(ctx, auditedBackups{db, trail}, log) })
 	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
@@ -91,6 +94,7 @@ type runningDaemon struct {
 	refresher   *refresher.Refresher
 	broker      *broker.Broker
 	registry    *plugins.Registry
+	plugins     *host.Host
 	server      *socket.Server
 	credentials int
 	addresses   listeners // set before anything is served
@@ -134,8 +138,15 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
 		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
-	server := oauth.New(oauth.Config{Addresses: c.Addresses})
 	events := broker.NewEvents()
+	d.plugins, err = host.New(ctx, host.Config{
+		Dir: c.PluginsDir, Scratch: filepath.Join(c.DataDir, "run"), Store: db, Registry: registry, Events: events, Version: version(), Log: log,
+		Changed: func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	server := oauth.New(oauth.Config{Addresses: c.Addresses, Hooks: d.plugins})
 	d.refresher, err = refresher.New(refresher.Config{
 		Store: db, Server: server, Tokens: tokens, Events: events, Auditor: trail, Log: log, Trace: meters.Refresher(),
 		Connections: broker.Connections{Definitions: registry, Apps: db},
@@ -149,7 +160,8 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 	}
 	d.broker = broker.New(broker.Parts{
 		GrantKey: grantKey,
-		Store:    db, Backups: db, Keys: db, Definitions: registry, Server: server, Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
+		Store:    db, Backups: db, Keys: db, Definitions: registry, Plugins: d.plugins, Hooks: d.plugins, Server: server,
+		Refresher: socket.Uncounted(d.refresher), Tokens: tokens, Events: events,
 		Auditor: trail, Policy: policy.Policy, Log: log,
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,

@@ -47,7 +47,7 @@ func startDaemon(t *testing.T) *testDaemon {
 	ready, done := make(chan listeners, 1), make(chan error, 1)
 	go func() {
 		done <- runDaemon(ctx, daemonConfig{
-			Socket: d.socket, SocketMode: 0o600, DataDir: filepath.Join(dir, "store"), ProvidersDir: filepath.Join(dir, "providers"),
+			Socket: d.socket, SocketMode: 0o600, DataDir: filepath.Join(dir, "store"), PluginsDir: filepath.Join(dir, "plugins"), ProvidersDir: filepath.Join(dir, "providers"),
 			Addresses:   broker.Addresses{netip.MustParsePrefix("127.0.0.0/8")},
 			MetricsAddr: off, CallbackAddr: "127.0.0.1:0", Key: key,
 		}, slog.New(slog.NewTextHandler(&d.log, nil)), func(_ context.Context, l listeners) { ready <- l })

@@ -135,7 +135,7 @@ func (f *devFlags) daemonConfig() (daemonConfig, error) {
 	}
 	return daemonConfig{
 		Socket: filepath.Join(dir, "invectd.sock"), SocketMode: 0o600,
-		DataDir: filepath.Join(dir, "store"), ProvidersDir: filepath.Join(dir, "providers"),
+		DataDir: filepath.Join(dir, "store"), PluginsDir: filepath.Join(dir, "plugins"), ProvidersDir: filepath.Join(dir, "providers"),
 		Addresses:   broker.Addresses{netip.MustParsePrefix("127.0.0.0/8")},
 		MetricsAddr: "127.0.0.1:0", CallbackAddr: "127.0.0.1:0", Key: key,
 	}, nil

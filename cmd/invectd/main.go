@@ -10,9 +10,12 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/invectd/invectd/plugins/host"
 )
 
 func main() {
+	host.Launch()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// What does not end by itself is ended by a second signal.
 	context.AfterFunc(ctx, stop)

@@ -51,7 +51,7 @@ Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 denied,
 	addGroup(root, groupTokens, newTokenCommand(p), newHeaderCommand(p), newExecCommand(p))
 	addGroup(root, groupCredentials, newConnectCommand(p), newCreateCommand(p), newListCommand(p), newShowCommand(p),
 		newUpdateCommand(p), newRefreshCommand(p), newTestCommand(p), newDeleteCommand(p))
-	addGroup(root, groupSetup, newProvidersCommand(p), newAppsCommand(p))
+	addGroup(root, groupSetup, newProvidersCommand(p), newAppsCommand(p), newPluginsCommand(p))
 	addGroup(root, groupDaemon, newServeCommand(p.getenv, p.stderr), newDevCommand(p), newSecretCommand(p), newStatusCommand(p), newPolicyCommand(p), newGrantsCommand(p), newAuditCommand(p),
 		newRotateKeyCommand(p), newBackupCommand(p), newRestoreCommand(p), newCheckCommand(p))
 	root.AddCommand(newVersionCommand(p))

@@ -245,7 +245,28 @@ type TestResponse struct {
 type Event struct {
 	CredentialID string    `json:"credentialId,omitempty"`
 	ProviderID   string    `json:"providerId,omitempty"`
+	Plugin       string    `json:"plugin,omitempty"`
 	Status       string    `json:"status,omitempty"`
 	Reason       string    `json:"reason,omitempty"`
 	At           time.Time `json:"at"`
+}
+
+// A Plugin is a program in the plugins folder.
+type Plugin struct {
+	Name      string   `json:"name"`
+	Path      string   `json:"path"`
+	Digest    string   `json:"digest"` // of the file as it is: "sha256:" and hex; "" if it cannot be read
+	State     string   `json:"state"`  // running, untrusted, refused, quarantined or stopped
+	Version   string   `json:"version"`
+	Providers []string `json:"providers"`
+	Restarts  int      `json:"restarts"`
+	Hooks     []string `json:"hooks"`   // that it says it needs
+	Granted   []string `json:"granted"` // that the operator granted
+	Error     string   `json:"error"`   // what is wrong and what to do; "" if nothing is
+}
+
+// A PluginTrust is the operator's word for a plugin.
+type PluginTrust struct {
+	Digest string   `json:"digest,omitempty"` // if given, the file has to have it
+	Hooks  []string `json:"hooks,omitempty"`  // granted from now on
 }

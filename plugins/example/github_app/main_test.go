@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/invectd/invectd/plugins/sdk/sdktest"
+)
+
+func TestPlugin(t *testing.T) { sdktest.Check(t, plugin) }

@@ -1,0 +1,5 @@
+package host
+
+// deniedCalls are the system calls that a plugin has no use for and others would
+// suffer from.
+func deniedCalls() []string { return append([]string{"fork", "vfork"}, deniedEverywhere...) }

