@@ -14,8 +14,8 @@ type Parts struct {
 	Backups     Backups // of the store
 	Keys        Keys    // of the store
 	Definitions Definitions
-	Plugins     Plugins
-	Hooks       Hooks // of the plugins
+	Plugins     Plugins // may be nil, as Hooks may: there are no plugins then
+	Hooks       Hooks
 	Server      AuthorizationServer
 	Refresher   Refresher
 	Tokens      *Tokens

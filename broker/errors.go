@@ -129,6 +129,8 @@ func (e *ProviderError) Error() string {
 		return fmt.Sprintf("%s %s: %v", who, answered, e.Err)
 	case e.Sent == SentAnswered:
 		return who + " " + answered + " with an error"
+	case e.Err != nil && e.Host == "":
+		return fmt.Sprintf("%s nothing was sent: %v", who, e.Err)
 	case e.Err != nil:
 		return fmt.Sprintf("%s could not be reached: %v", who, e.Err)
 	}

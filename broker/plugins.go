@@ -94,3 +94,16 @@ func (b *Broker) DistrustPlugin(ctx context.Context, caller Caller, name string)
 	defer change.end(&err)
 	return b.Plugins.Distrust(ctx, name)
 }
+
+// runningPlugins counts them.
+func (b *Broker) runningPlugins() (n int) {
+	if b.Plugins == nil {
+		return 0
+	}
+	for _, p := range b.Plugins.Plugins() {
+		if p.State == PluginRunning {
+			n++
+		}
+	}
+	return n
+}

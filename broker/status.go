@@ -12,6 +12,7 @@ type Census struct {
 	Credentials map[Status]int // those that the caller may list
 	All         map[Status]int // which is not for the caller
 	Providers   int
+	Plugins     int       // that run
 	Problems    []Problem // only for callers who may administer
 	Outages     []Outage  // token endpoints that fail for everybody, for those who may list everything
 }
@@ -44,7 +45,7 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 		return Census{}, err
 	}
 	now := time.Now()
-	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions())}
+	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions()), Plugins: b.runningPlugins()}
 	access := b.Policy.For(caller)
 	if access.Decide(VerbAdmin, nil).Allowed {
 		census.Problems = b.problems(ctx)

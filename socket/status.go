@@ -143,6 +143,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		Audit:       s.Audit(),
 		Credentials: make(map[string]int, len(census.Credentials)),
 		Providers:   census.Providers,
+		Plugins:     census.Plugins,
 		Problems:    []client.Problem{},
 	}
 	for status, n := range census.Credentials {

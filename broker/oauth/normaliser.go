@@ -63,7 +63,7 @@ func (n *normaliser) roundTrip(standard *http.Request) (broker.TokenResponse, er
 	}
 	setHeaders(r, n.shape.Headers, inputs)
 	if r, err = n.client.hookRequest(n.operation, n.connection, r); err != nil {
-		return broker.TokenResponse{}, n.operation.unanswered(host, broker.SentNever, err)
+		return broker.TokenResponse{}, n.operation.unanswered("", broker.SentNever, err)
 	}
 	asked := time.Now() // a token lives from then on at the latest
 	got, err := n.client.send(n.operation, r)

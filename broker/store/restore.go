@@ -27,7 +27,7 @@ var ErrNotEmpty = errors.New("it is not empty")
 
 // mayRemain are the files of a folder that a backup is restored into. The head
 // tells what the folder had seen last, and the audit log goes on.
-var mayRemain = []string{headFile, lockFile, probeFile, "providers", "audit", "audit.head"}
+var mayRemain = []string{headFile, lockFile, probeFile, "providers", "plugins", "run", "audit", "audit.head"}
 
 // Restore makes a store of a backup. All of the backup is read and verified
 // before anything is written, and until all is written there is no store.

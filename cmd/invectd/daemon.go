@@ -166,7 +166,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		CallbackURL:   func() string { return callbackURL(d.addresses["callback"]) },
 		Addresses:     c.Addresses,
 		ReturnOrigins: c.ReturnOrigins, Trace: meters.Broker(),
-		SourceProblems: registry.Problems,
+		SourceProblems: func() []broker.Problem { return append(registry.Problems(), d.plugins.Problems()...) },
 	})
 	if err := d.broker.LoadGrants(ctx); err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/go-plugin":           {"plugins/host", "plugins/sdk"},
 	"github.com/zitadel/oidc":                  {"cmd/invectd/internal/sandbox"},
 	"github.com/spf13/":                        {"cmd/invectd"},
-	"github.com/fsnotify/fsnotify":             {"cmd/invectd/internal/policyfile", "plugins"},
+	"github.com/fsnotify/fsnotify":             {"cmd/invectd/internal/policyfile", "plugins", "plugins/host"},
 	"github.com/invectd/invectd/socket/client": {"socket", "cmd/invectd"},
 }
 

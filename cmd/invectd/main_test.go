@@ -21,12 +21,25 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/invectd/invectd/cmd/invectd/internal/sandbox"
+	"github.com/invectd/invectd/plugins/host"
+	"github.com/invectd/invectd/plugins/sdk"
 )
 
 // TestMain makes this test binary be the programs that scripts run: invectd
 // itself, a browser with somebody in front of it, and an attacker.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"invectd": main, "browser": browser, "flood": floodMain})
+	host.Launch() // so that the daemon in a test can start plugins
+	testscript.Main(m, map[string]func(){"invectd": main, "browser": browser, "flood": floodMain, "my_service": pluginMain})
+}
+
+// pluginMain is a plugin that needs a hook. It refuses whatever is asked of it.
+func pluginMain() {
+	sdk.Serve(sdk.Plugin{Version: "1.2.3", Providers: []sdk.Provider{{
+		Definition: sdk.Definition{
+			ID: "my_service", Name: "My Service", AuthorizationURL: "https://127.0.0.1:1/authorize", TokenURL: "https://127.0.0.1:1/token",
+		},
+		TokenRequest: func(context.Context, *sdk.TokenRequest) error { return errors.New("the moon is full") },
+	}}})
 }
 
 // TestScripts runs the program as people do. Each script has its own folder,

@@ -35,7 +35,7 @@ const (
 // A Config is what a [Host] is made of. All fields but Trace are needed.
 type Config struct {
 	Dir      string // the plugins folder; need not exist
-	Scratch  string // a folder of the daemon's own for sockets; made and emptied
+	Scratch  string // a folder of the daemon's own for sockets; made when it is needed, and removed
 	Store    broker.PluginTrustStore
 	Registry Registry
 	Changed  func(broker.ProviderChange) // is told what became of a definition
@@ -99,12 +99,13 @@ func New(ctx context.Context, config Config) (*Host, error) {
 // Run starts what is trusted, watches the folder until ctx ends, and then ends
 // every plugin.
 func (h *Host) Run(ctx context.Context) error {
-	if err := h.emptyScratch(); err != nil {
-		return err
+	if err := os.RemoveAll(h.config.Scratch); err != nil { // a daemon that was killed left its sockets there
+		return fmt.Errorf("emptying the folder of plugins' sockets: %w", err)
 	}
 	h.mu.Lock()
 	h.ctx = ctx
 	h.mu.Unlock()
+	defer os.RemoveAll(h.config.Scratch)
 	defer h.running.Wait()
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -159,27 +160,23 @@ func (h *Host) hint(ctx context.Context, watcher *fsnotify.Watcher, tick <-chan 
 	}
 }
 
-// emptyScratch makes the folder of sockets anew; a daemon that was killed left
-// its own there.
-func (h *Host) emptyScratch() error {
-	if err := os.RemoveAll(h.config.Scratch); err != nil {
-		return fmt.Errorf("emptying the folder of plugins' sockets: %w", err)
-	}
-	if err := os.MkdirAll(h.config.Scratch, 0o700); err != nil {
-		return fmt.Errorf("making the folder of plugins' sockets: %w", err)
-	}
-	return nil
-}
-
 // scan reads the folder and starts, ends and replaces what that asks for.
 func (h *Host) scan() {
 	found, err := list(h.config.Dir)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.folder = ""
+	fault := ""
 	if err != nil {
-		h.folder = err.Error()
-		h.config.Log.Error("no plugin of the folder is run", "error", err)
+		fault = err.Error()
+	}
+	if fault != h.folder && fault != "" {
+		h.config.Log.Error("no plugin of the folder is started", "error", err)
+	}
+	h.folder = fault
+	for name := range h.trusts { // its file may be gone
+		if h.plugins[name] == nil {
+			h.plugins[name] = newSupervised(h, name, filepath.Join(h.config.Dir, name))
+		}
 	}
 	for name, path := range found {
 		if h.plugins[name] == nil {
@@ -228,6 +225,22 @@ func (h *Host) Plugins() []broker.Plugin {
 		all = append(all, h.plugins[name].info())
 	}
 	return all
+}
+
+// Problems are what the operator has to see to: plugins that do not run, and what
+// of those that do is not in force.
+func (h *Host) Problems() (problems []broker.Problem) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
+		p := h.plugins[name]
+		if info := p.info(); info.Error != "" {
+			problems = append(problems, broker.Problem{
+				What: fmt.Sprintf("plugin %s: %s", name, info.Error), Since: p.since, Todo: "see invectd plugins",
+			})
+		}
+	}
+	return problems
 }
 
 // Trust implements [broker.Plugins].

@@ -36,8 +36,9 @@ type supervised struct {
 	digest string   // of the file then
 
 	state    broker.PluginState
-	problem  string // what is wrong and what to do; "" if nothing is
-	mismatch string // which of its definitions are not in force
+	since    time.Time // when it came to be in that state
+	problem  string    // what is wrong and what to do; "" if nothing is
+	mismatch string    // which of its definitions are not in force
 	restarts int
 	ends     []time.Time // when it ended by itself, of late
 
@@ -122,6 +123,7 @@ func (p *supervised) tell(before broker.PluginState) {
 	if p.state == before {
 		return
 	}
+	p.since = time.Now()
 	p.host.config.Log.Info("a plugin changed", "plugin", p.name, "state", p.state, "problem", p.problem)
 	p.host.config.Events.Publish(broker.Event{
 		Type: broker.EventPluginChanged, Plugin: p.name, Status: broker.Status(p.state), Reason: p.problem,
@@ -217,6 +219,9 @@ func (p *supervised) run(ctx context.Context, trust broker.PluginTrust, replaced
 func (p *supervised) once(ctx context.Context, trust broker.PluginTrust, ready func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := os.MkdirAll(p.host.config.Scratch, 0o700); err != nil {
+		return fmt.Errorf("making the folder of plugins' sockets: %w", err)
 	}
 	img, err := seal(p.path, trust.Digest, p.host.config.Scratch)
 	if err != nil {

@@ -3,7 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
+	"os"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
@@ -18,6 +20,7 @@ func Serve(p Plugin) {
 			MagicCookieKey:   protocol.CookieKey,
 			MagicCookieValue: protocol.CookieValue,
 		},
+		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr}),
 		Plugins: plugin.PluginSet{protocol.Service: &grpcPlugin{server: NewServer(p)}},
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(protocol.MaxMessage), grpc.MaxSendMsgSize(protocol.MaxMessage))...)
