@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 
 	"golang.org/x/sync/errgroup"
 
@@ -80,6 +81,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		g.Go(func() error { return d.server.Serve(ctx, open.callback, d.server.CallbackHandler()) })
 	}
 	log.Info("ready", "listeners", d.addresses, "credentials", d.credentials, "version", version())
+	debug.FreeOSMemory() // reading the catalogue and the store left twice of what is kept
 	ready(ctx, d.addresses)
 	defer context.AfterFunc(ctx, func() {
 		log.Info("stopping; what is in flight ends first, within half a minute", "cause", context.Cause(ctx))
