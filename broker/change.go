@@ -75,7 +75,7 @@ func (p CredentialPatch) apply(c *Credential, now time.Time) error {
 	replace(&c.IsShared, p.IsShared)
 	replace(&c.WorkspaceID, p.WorkspaceID)
 	if p.Metadata != nil {
-		c.Metadata = p.Metadata
+		c.Metadata = rewritten(c.Metadata, p.Metadata)
 	}
 	c.settleRefresh()
 	config := c.Config.Merge(p.Config)

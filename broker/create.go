@@ -62,7 +62,7 @@ func (b *Broker) build(n NewCredential, now time.Time) (Credential, error) {
 			Provider: n.Provider, IsActive: n.IsActive == nil || *n.IsActive, Status: StatusPending,
 			CreatedAt: now,
 		},
-		Description: n.Description, IsShared: n.IsShared, Metadata: cloneObject(n.Metadata),
+		Description: n.Description, IsShared: n.IsShared, Metadata: rewritten(nil, n.Metadata),
 	}
 	if err := c.settleType(); err != nil {
 		return Credential{}, err

@@ -14,6 +14,7 @@ type Census struct {
 	Providers   int
 	Plugins     int       // that run
 	Problems    []Problem // only for callers who may administer
+	Administers bool      // the caller is one of them
 	Outages     []Outage  // token endpoints that fail for everybody, for those who may list everything
 }
 
@@ -48,7 +49,7 @@ func (b *Broker) Census(ctx context.Context, caller Caller) (Census, error) {
 	census := Census{All: b.Tokens.CountByStatus(now), Providers: len(b.Definitions.Definitions()), Plugins: b.runningPlugins()}
 	access := b.Policy.For(caller)
 	if access.Decide(VerbAdmin, nil).Allowed {
-		census.Problems = b.problems(ctx)
+		census.Administers, census.Problems = true, b.problems(ctx)
 	}
 	if access.everything() {
 		census.Credentials, census.Outages = census.All, b.Refresher.Outages()

@@ -30,6 +30,7 @@ type Metrics struct {
 	reads     map[string]prometheus.Counter // by result; never written after New
 	changes   *prometheus.CounterVec
 	revoked   *prometheus.CounterVec
+	refused   map[string]prometheus.Counter // by reason; never written after New
 	known     func(provider string) bool
 }
 
@@ -50,6 +51,8 @@ type Sources struct {
 	// Outages returns the token endpoints that fail for everybody now.
 	Outages func() []broker.Outage
 	Version string
+	// RefusalReasons are why a caller may be answered 429.
+	RefusalReasons []string
 }
 
 // New returns the metrics of one daemon, in a registry of their own.
@@ -83,6 +86,14 @@ func New(s Sources) *Metrics {
 	for _, result := range append(readErrors.names(), resultOK, resultError) {
 		m.reads[result] = reads.WithLabelValues(result)
 	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "invectd_requests_refused_total",
+		Help: "Connections and requests that were answered 429, by which limit of a user they were beyond.",
+	}, []string{"reason"})
+	m.refused = make(map[string]prometheus.Counter, len(s.RefusalReasons))
+	for _, reason := range s.RefusalReasons {
+		m.refused[reason] = refused.WithLabelValues(reason)
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "invectd_build_info",
 		Help:        "Always 1; the version is in the label.",
@@ -101,7 +112,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_damaged_records",
 		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
 	}, func() float64 { return float64(s.Damaged()) })
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, info, writable, repairs, damaged, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, refused, info, writable, repairs, damaged, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -117,6 +128,9 @@ func (m *Metrics) label(provider string) string {
 	}
 	return provider
 }
+
+// Refused counts an answer of 429.
+func (m *Metrics) Refused(reason string) { m.refused[reason].Inc() }
 
 // Refresher returns the functions that count what the refresher does.
 func (m *Metrics) Refresher() *refresher.Trace {

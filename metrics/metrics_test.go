@@ -17,7 +17,7 @@ import (
 func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 	return metrics.New(metrics.Sources{
 		Policy: broker.NewPolicy(0),
-		Tokens: tokens, Version: "v1",
+		Tokens: tokens, Version: "v1", RefusalReasons: []string{"rate", "connections"},
 		Known:    func(provider string) bool { return provider == "google" },
 		Writable: func() bool { return true }, Repairs: func() uint64 { return 2 }, Damaged: func() int { return 3 },
 		Audit: func() metrics.AuditState {
@@ -56,6 +56,7 @@ func TestMetrics(t *testing.T) {
 	m.Broker().TokenRead(&broker.ProviderError{})
 	m.Broker().ProviderChanged(broker.ProviderStale)
 	m.Broker().Revocation("google", broker.RevocationGivenUp)
+	m.Refused("rate")
 	page := scrape(t, m)
 	for _, want := range []string{
 		`invectd_refreshes_total{outcome="success",provider="google"} 1`,
@@ -69,6 +70,8 @@ func TestMetrics(t *testing.T) {
 		`invectd_token_expiry_seconds_min{provider="unknown"} `,
 		`invectd_provider_changes_total{change="stale"} 1`,
 		`invectd_revocations_total{provider="google",result="given_up"} 1`,
+		`invectd_requests_refused_total{reason="rate"} 1`,
+		`invectd_requests_refused_total{reason="connections"} 0`,
 		`invectd_circuits_open{provider="google"} 1`,
 		`invectd_circuit_waiting_credentials{provider="google"} 7`,
 		`invectd_circuits_open{provider="unknown"} 2`,

@@ -25,7 +25,8 @@ const (
 type admission struct {
 	net.Listener
 	accounts *accounts
-	runner   bool // it is the runners' socket
+	runner   bool   // it is the runners' socket
+	count    func() // a refusal
 	refusing sync.WaitGroup
 	refused  atomic.Int64 // how many are being refused
 }
@@ -48,6 +49,7 @@ func (a *admission) Accept() (net.Conn, error) {
 			c.state.Store(unheard)
 			return c, nil
 		}
+		a.count()
 		a.refuse(conn)
 	}
 }

@@ -145,6 +145,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		err = errTooOften
 		status, body = show(err)
 	}
+	switch {
+	case errors.Is(err, errTooManyInFlight):
+		s.Refused(refusedInFlight)
+	case errors.Is(err, errTooOften):
+		s.Refused(refusedRate)
+	}
 	if status == http.StatusInternalServerError {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			return // the caller went away

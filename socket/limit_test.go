@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -73,10 +74,35 @@ func wantTooMany(t *testing.T, what string, got exchange) {
 	}
 }
 
+// countRefusals has the servers made from now on count answers of 429 by reason.
+func countRefusals(f *fixture) map[string]*atomic.Int64 {
+	counts := map[string]*atomic.Int64{}
+	for _, reason := range RefusalReasons {
+		counts[reason] = new(atomic.Int64)
+	}
+	f.server.Config.Refused = func(reason string) { counts[reason].Add(1) }
+	return counts
+}
+
+// wantRefusals wants so many for one reason, and none for another.
+func wantRefusals(t *testing.T, counts map[string]*atomic.Int64, reason string, want int64) {
+	t.Helper()
+	for _, other := range RefusalReasons {
+		expected := int64(0)
+		if other == reason {
+			expected = want
+		}
+		if got := counts[other].Load(); got != expected {
+			t.Errorf("refusals for %s = %d, want %d", other, got, expected)
+		}
+	}
+}
+
 // TestTooManyConnections: one too many is told so and closed, whether it asks or
 // not, and there is room again once another has gone.
 func TestTooManyConnections(t *testing.T) {
 	f := newFixture(t)
+	refused := countRefusals(f)
 	path, over := withLimits(t, f, Limits{Connections: 2})
 	first, second := connectTo(t, "unix", path), connectTo(t, "unix", path)
 	for _, conn := range []net.Conn{first, second} {
@@ -92,6 +118,7 @@ func TestTooManyConnections(t *testing.T) {
 		}
 	}
 	wantTooMany(t, "a client's request", send(t, over, "http://localhost/version", "GET", ""))
+	wantRefusals(t, refused, refusedConnections, 5)
 	second.Close()
 	for send(t, over, "http://localhost/version", "GET", "").status != http.StatusOK {
 		if t.Context().Err() != nil {
@@ -132,6 +159,7 @@ func TestInFlight(t *testing.T) {
 		<-finish
 		return broker.Token{Access: broker.NewSecret("late"), Generation: 2}, nil
 	}
+	refused := countRefusals(f)
 	path, over := withLimits(t, f, Limits{InFlight: 1})
 	waiter := client.New(path)
 	defer waiter.Close()
@@ -157,6 +185,7 @@ func TestInFlight(t *testing.T) {
 		t.Fatalf("POST /credentials = %q, %v, want 100", line, err)
 	}
 	wantTooMany(t, "a second request in flight", send(t, over, "http://localhost/version", "GET", ""))
+	wantRefusals(t, refused, refusedInFlight, 1)
 	half.Close()
 	for send(t, over, "http://localhost/version", "GET", "").status != http.StatusOK {
 		if t.Context().Err() != nil {
@@ -175,6 +204,7 @@ func TestInFlight(t *testing.T) {
 // it is not even said that it is not there, until a second has passed.
 func TestDenialsRunOut(t *testing.T) {
 	f := newFixture(t)
+	refused := countRefusals(f)
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -197,6 +227,7 @@ func TestDenialsRunOut(t *testing.T) {
 			}
 		}
 		wantTooMany(t, "a denial too many", get("/credentials/nobody/token"))
+		wantRefusals(t, refused, refusedRate, 1)
 		if got := get("/version"); got.status != http.StatusOK {
 			t.Errorf("what is allowed = %d meanwhile, want 200", got.status)
 		}

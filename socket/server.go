@@ -33,7 +33,8 @@ const (
 	lastWords   = 500 * time.Millisecond // for refusals, after that
 )
 
-// Config is what a [Server] is made of. All fields are needed but Limits.
+// Config is what a [Server] is made of. All fields are needed but Limits and
+// Refused.
 type Config struct {
 	Broker  *broker.Broker
 	Version string
@@ -47,7 +48,10 @@ type Config struct {
 	// Audit tells how the audit log is.
 	Audit  func() client.AuditStatus
 	Limits Limits // the zero value is the default
-	Log    *slog.Logger
+	// Refused counts an answer of 429 by its reason, one of [RefusalReasons]; it may
+	// be nil.
+	Refused func(reason string)
+	Log     *slog.Logger
 }
 
 // A Server answers requests. One serves any number of listeners, until it stops
@@ -66,6 +70,9 @@ type Server struct {
 
 // New returns a Server.
 func New(c Config) *Server {
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
 	s := &Server{Config: c, started: time.Now(), problems: newProblems(), accounts: newAccounts(c.Limits), stopping: make(chan struct{}), drained: make(chan struct{})}
 	s.drain = sync.OnceFunc(func() {
 		close(s.stopping)
@@ -163,7 +170,7 @@ func (s *Server) recovered(w http.ResponseWriter) {
 // handlers, until ctx ends. Then it refuses what is asked anew, and blocks until
 // the requests in flight are answered, for half a minute at most.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	admission := &admission{Listener: ln, accounts: s.accounts}
+	admission := &admission{Listener: ln, accounts: s.accounts, count: func() { s.Refused(refusedConnections) }}
 	idle := idleTimeout
 	if ln.Addr().Network() == "tcp" {
 		idle, admission.accounts = tcpIdleTimeout, newTCPAccounts(ln.Addr())

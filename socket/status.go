@@ -149,7 +149,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	for status, n := range census.Credentials {
 		out.Credentials[string(status)] = n
 	}
-	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged)
+	out.Problems = s.problems.lookDamaged(out.Problems, condition.Damaged, census.Administers)
 	for _, is := range []struct {
 		problem *problem
 		there   bool
@@ -178,11 +178,12 @@ func count(present bool) int {
 	return 0
 }
 
-// lookDamaged is look for the damaged records, some of which it names.
-func (p *problems) lookDamaged(list []client.Problem, damaged []string) []client.Problem {
+// lookDamaged is look for the damaged records, some of which it names: to those
+// who may administer, since whom else a credential exists for is not known.
+func (p *problems) lookDamaged(list []client.Problem, damaged []string, seen bool) []client.Problem {
 	const shown = 8
-	found := p.damaged.look(list, len(damaged), len(damaged))
-	if len(damaged) > 0 {
+	found := p.damaged.look(list, len(damaged), count(seen)*len(damaged))
+	if len(damaged) > 0 && seen {
 		what := &found[len(found)-1].What
 		*what += ": " + strings.Join(damaged[:min(shown, len(damaged))], ", ")
 		if len(damaged) > shown {

@@ -27,6 +27,17 @@ var (
 	errTooOften        = &refusal{http.StatusTooManyRequests, codeTooMany, "this user asks too often for what costs (changes, refreshes, new flows) or for what it may not see: wait a little", nil}
 )
 
+// The reasons of an answer of 429. They do not say to whom: callers
+// must not be able to make series.
+const (
+	refusedConnections = "connections" // too many are open
+	refusedInFlight    = "in_flight"   // too many requests at once
+	refusedRate        = "rate"        // too much that costs, or too many denials
+)
+
+// RefusalReasons are all of them.
+var RefusalReasons = []string{refusedConnections, refusedInFlight, refusedRate}
+
 // limited keeps the requests of each user within its limits.
 func (s *Server) limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -133,7 +133,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		return err == nil
 	}
 	meters := metrics.New(metrics.Sources{
-		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy,
+		Tokens: tokens, Known: known, Version: version(), Policy: policy.Policy, RefusalReasons: socket.RefusalReasons,
 		Writable: func() bool { return db.Writable(context.Background()) == nil },
 		Repairs:  db.Repairs,
 		Damaged:  func() int { return len(db.Damaged()) },
@@ -180,6 +180,7 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Condition: func() socket.StoreCondition { return conditionOf(db) },
 		Audit:     func() client.AuditStatus { return auditStatus(trail.State()) },
 		Limits:    c.Limits,
+		Refused:   meters.Refused,
 	})
 	if err := d.broker.LoadRevocations(ctx); err != nil {
 		return nil, err

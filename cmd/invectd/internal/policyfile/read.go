@@ -29,7 +29,7 @@ func read(file string) ([]byte, error) {
 		return nil, err
 	}
 	for _, folder := range []string{filepath.Dir(file), filepath.Dir(target)} {
-		if err := mayTrustFolder(folder); err != nil {
+		if err := mayTrustPath(folder); err != nil {
 			return nil, err
 		}
 	}
@@ -62,6 +62,24 @@ func mayTrust(path string, info fs.FileInfo) error {
 		return fmt.Errorf("others can write to %s (mode %04o): chmod go-w it", path, info.Mode().Perm())
 	}
 	return nil
+}
+
+// mayTrustPath looks at a folder and at all above it, any of which could be
+// renamed by whoever may write to the one that it is in.
+func mayTrustPath(folder string) error {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := mayTrustFolder(folder); err != nil {
+			return err
+		}
+		if folder == "/" {
+			return nil
+		}
+		folder = filepath.Dir(folder)
+	}
 }
 
 // mayTrustFolder returns an error for a folder in which others could put another

@@ -117,3 +117,27 @@ func TestLoadReadOnlyVolume(t *testing.T) {
 		t.Errorf("Load from a read-only volume = %v, %v, want the rule", rules, err)
 	}
 }
+
+// TestFoldersAbove: whoever may rename a folder above the file's could put another
+// file in its place.
+func TestFoldersAbove(t *testing.T) {
+	base := t.TempDir()
+	inner := filepath.Join(base, "a", "b")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(inner, "policy.yaml")
+	if err := os.WriteFile(file, []byte("rules: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err != nil {
+		t.Fatalf("Load() = %v, want nil", err)
+	}
+	above := filepath.Dir(inner)
+	if err := os.Chmod(above, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "others can write to "+above+" ") {
+		t.Errorf("Load() under a folder of mode 0777 = %v, want it named", err)
+	}
+}
