@@ -68,7 +68,7 @@ func TestFlippedBits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir = imageOf(t, dir) // as if it were killed now, with no write under way
+	dir = copyOf(t, dir) // as if it were killed now, with no write under way
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -120,14 +120,27 @@ func readInChild(t *testing.T, dir string) (string, error) {
 	return string(out), err
 }
 
-// copyOf copies a folder and leaves out the zeros that most of it is.
+// copyOf returns a copy of a folder as it was at one instant: of an open store,
+// none from while Badger merges its tables.
 func copyOf(t *testing.T, dir string) string {
 	t.Helper()
-	to, err := tryCopy(t, dir)
-	if err != nil {
-		t.Fatal(err)
+	manifest := func() string {
+		data, err := os.ReadFile(filepath.Join(dir, "records", badger.ManifestFilename))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(data)
 	}
-	return to
+	for {
+		before := manifest()
+		to, err := tryCopy(t, dir)
+		switch still := manifest() == before; {
+		case err == nil && still:
+			return to
+		case err != nil && still && !errors.Is(err, fs.ErrNotExist): // a table that was merged into others is removed a little later
+			t.Fatal(err)
+		}
+	}
 }
 
 func tryCopy(t *testing.T, dir string) (string, error) {
@@ -145,26 +158,6 @@ func tryCopy(t *testing.T, dir string) (string, error) {
 		}
 	}
 	return to, nil
-}
-
-// imageOf copies the folder of an open store as it was at one instant: not while
-// Badger merges its tables.
-func imageOf(t *testing.T, dir string) string {
-	t.Helper()
-	manifest := func() string {
-		data, err := os.ReadFile(filepath.Join(dir, "records", badger.ManifestFilename))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	for {
-		before := manifest()
-		// A table that the next manifest drops may vanish meanwhile.
-		if to, err := tryCopy(t, dir); err == nil && manifest() == before {
-			return to
-		}
-	}
 }
 
 func filesOf(t *testing.T, dir string) (files []string) {
