@@ -67,7 +67,7 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 	g.Go(func() error {
 		return d.registry.Watch(ctx, func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) })
 	})
-	g.Go(func() error { return d.plugins.Run(ctx) })
+	stopPlugins := runPlugins(ctx, g, d.plugins)
 	g.Go(func() error { return c.Backups.run(ctx, auditedBackups{db, trail}, log) })
 	g.Go(func() error { return policy.run(ctx) })
 	g.Go(func() error { return d.server.Serve(ctx, open.socket, d.server.Handler()) })
@@ -87,8 +87,30 @@ func runDaemon(ctx context.Context, c daemonConfig, log *slog.Logger, ready func
 		log.Info("stopping; what is in flight ends first, within half a minute", "cause", context.Cause(ctx))
 	})()
 	err = g.Wait()
+	stopPlugins()
 	log.Info("stopped", "cause", context.Cause(ctx))
 	return err
+}
+
+// runPlugins runs the plugins, in spite of the end of ctx, until stop is called:
+// what is in flight by then may need them, and must not lose a token over it.
+func runPlugins(ctx context.Context, g *errgroup.Group, plugins *host.Host) (stop func()) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- plugins.Run(own) }()
+	g.Go(func() error {
+		select {
+		case err := <-ended:
+			ended <- nil
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // A runningDaemon is what runDaemon builds and runs.

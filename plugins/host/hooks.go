@@ -18,6 +18,8 @@ import (
 
 // Ready implements [broker.Hooks].
 func (h *Host) Ready(d *broker.Definition) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, hook := range d.Hooks {
 		if _, _, err := h.granted(d.ID, hook); err != nil {
 			return err
@@ -26,10 +28,20 @@ func (h *Host) Ready(d *broker.Definition) error {
 	return nil
 }
 
-// granted returns the process that answers a hook, if the operator granted it.
-func (h *Host) granted(provider string, hook broker.Hook) (*supervised, *process, error) {
+// board returns the process that answers a hook, with a call of it under way.
+func (h *Host) board(provider string, hook broker.Hook) (*supervised, *process, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	p, process, err := h.granted(provider, hook)
+	if err == nil {
+		process.calls.Add(1)
+	}
+	return p, process, err
+}
+
+// granted returns the process that answers a hook, if the operator granted it.
+// h.mu is held.
+func (h *Host) granted(provider string, hook broker.Hook) (*supervised, *process, error) {
 	p := h.providers[provider]
 	switch {
 	case p == nil:
@@ -47,10 +59,11 @@ func (h *Host) granted(provider string, hook broker.Hook) (*supervised, *process
 func call[R any](ctx context.Context, h *Host, provider string, hook broker.Hook, secrets []string,
 	do func(context.Context, protocol.ProviderClient) (R, error),
 ) (answer R, err error) {
-	p, process, err := h.granted(provider, hook)
+	p, process, err := h.board(provider, hook)
 	if err != nil {
 		return answer, err
 	}
+	defer process.calls.Done()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if hook.SeesSecrets() {
@@ -84,7 +97,7 @@ func (h *Host) note(p *supervised, process *process, err error) {
 		return
 	}
 	if p.missed++; p.missed == missedCalls {
-		close(process.hung)
+		process.giveUp()
 	}
 }
 

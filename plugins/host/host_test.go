@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/invectd/invectd/broker"
@@ -377,4 +378,55 @@ func (l *lockedBuffer) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Len()
+}
+
+// TestUpgradeUnderLoad: while one file takes the place of another, no call of a hook
+// goes without an answer, and nothing is left of the former.
+func TestUpgradeUnderLoad(t *testing.T) {
+	f := newFixture(t, map[string]string{"moves": hostilePackage})
+	f.trust(t, "moves", broker.HookTokenRequest)
+	stop := make(chan struct{})
+	var calls, failed atomic.Int64
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				calls.Add(1)
+				if _, err := tokenRequest(t, f); err != nil {
+					failed.Add(1)
+					t.Errorf("TokenRequest() during an upgrade = %v, want nil", err)
+					return
+				}
+			}
+		})
+	}
+	path := filepath.Join(f.dir, "moves")
+	for n := range 5 {
+		before := f.process("moves")
+		program, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Another file with the same program in it: what stands behind it is not read.
+		next := filepath.Join(f.dir, ".moves")
+		if err := errors.Join(os.WriteFile(next, append(program, byte(n)), 0o755), os.Rename(next, path)); err != nil {
+			t.Fatal(err)
+		}
+		f.scan()
+		if p := f.trust(t, "moves", broker.HookTokenRequest); p.State != broker.PluginRunning || p.Error != "" {
+			t.Fatalf("upgrade %d = %s: %s, want it running", n, p.State, p.Error)
+		}
+		if f.process("moves") == before {
+			t.Errorf("upgrade %d: the former process still answers", n)
+		}
+		<-before.command.exited
+	}
+	close(stop)
+	callers.Wait()
+	t.Logf("%d calls during 5 upgrades, %d failed", calls.Load(), failed.Load())
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,13 +30,18 @@ type process struct {
 	command  *command
 	provider protocol.ProviderClient
 	health   grpc_health_v1.HealthClient
-	hung     chan struct{} // closed when it is given up
+	hung     chan struct{} // closed by giveUp
+	giveUp   func()        // may be called more than once
+	// calls are those under way. They begin while the process is the one that
+	// answers, so none does once another has taken its place.
+	calls sync.WaitGroup
 }
 
 // start runs an image and shakes hands with it. scratch is the folder in which
 // go-plugin makes the plugin's own, and removes it in the end.
 func start(name string, img *image, scratch string, log *printed) (*process, error) {
 	p := &process{hung: make(chan struct{})}
+	p.giveUp = sync.OnceFunc(func() { close(p.hung) })
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion:  protocol.Version,

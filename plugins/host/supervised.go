@@ -132,7 +132,10 @@ func (p *supervised) tell(before broker.PluginState) {
 
 // grant takes note of what the operator granted. h.mu is held.
 func (p *supervised) grant(trust broker.PluginTrust) {
-	p.trust, p.problem = trust, ""
+	p.trust = trust
+	if p.state == broker.PluginRunning {
+		p.problem = ""
+	}
 }
 
 // begin starts what is trusted now. What ran before goes on until the new one
@@ -184,6 +187,7 @@ func (p *supervised) settled(ctx context.Context) {
 func (p *supervised) run(ctx context.Context, trust broker.PluginTrust, replaced context.CancelFunc, decided chan struct{}) {
 	first := true
 	for pause := restartPause; ; pause = min(2*pause, time.Minute) {
+		begun := time.Now()
 		err := p.once(ctx, trust, func() {
 			if first {
 				first = false
@@ -194,6 +198,9 @@ func (p *supervised) run(ctx context.Context, trust broker.PluginTrust, replaced
 				replaced = nil
 			}
 		})
+		if time.Since(begun) > quarantineWindow {
+			pause = restartPause // it ran well
+		}
 		if ctx.Err() == nil {
 			p.ended(trust, err)
 		}
@@ -239,9 +246,12 @@ func (p *supervised) once(ctx context.Context, trust broker.PluginTrust, ready f
 	ready()
 	err = watch(ctx, process)
 	p.host.mu.Lock()
-	defer p.host.mu.Unlock()
 	if p.process == process {
 		p.process = nil
+	}
+	p.host.mu.Unlock()
+	if ctx.Err() != nil {
+		process.calls.Wait() // it was told to end, so that it ends in order; each call ends in time
 	}
 	return err
 }
