@@ -31,6 +31,9 @@ func (c *Client) call(ctx context.Context, op string, k broker.Connection, field
 		r.Header.Set("Authorization", authorization)
 	}
 	setHeaders(r, shape.Headers, inputs)
+	if r, err = c.hookRequest(o, k, r); err != nil {
+		return o, got, nil, o.unanswered("", broker.SentNever, err)
+	}
 	if got, err = c.send(o, r); err != nil {
 		return o, got, nil, err
 	}
