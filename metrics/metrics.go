@@ -31,6 +31,7 @@ type Metrics struct {
 	changes   *prometheus.CounterVec
 	revoked   *prometheus.CounterVec
 	refused   map[string]prometheus.Counter // by reason; never written after New
+	plugins   pluginCalls
 	known     func(provider string) bool
 }
 
@@ -48,6 +49,8 @@ type Sources struct {
 	Damaged func() int
 	// Audit tells how the audit log is.
 	Audit func() AuditState
+	// Plugins returns what is in the plugins folder.
+	Plugins func() []broker.Plugin
 	// Outages returns the token endpoints that fail for everybody now.
 	Outages func() []broker.Outage
 	Version string
@@ -77,7 +80,8 @@ func New(s Sources) *Metrics {
 			Name: "invectd_revocations_total",
 			Help: "Attempts to revoke the tokens of deleted credentials, by provider and result; given_up is one that may live on.",
 		}, []string{"provider", "result"}),
-		reads: map[string]prometheus.Counter{},
+		reads:   map[string]prometheus.Counter{},
+		plugins: newPluginCalls(),
 	}
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "invectd_token_reads_total",
@@ -112,7 +116,7 @@ func New(s Sources) *Metrics {
 		Name: "invectd_store_damaged_records",
 		Help: "Records of the store that are known to be damaged; GET /status and the log name them.",
 	}, func() float64 { return float64(s.Damaged()) })
-	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, refused, info, writable, repairs, damaged, auditLog{s.Audit}, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
+	m.registry.MustRegister(m.refreshes, m.durations, m.changes, m.revoked, reads, refused, info, writable, repairs, damaged, auditLog{s.Audit}, pluginFolder{s.Plugins}, m.plugins.ends, m.plugins.calls, policyLoaded(s.Policy), policyLoadedAt(s.Policy), &stock{tokens: s.Tokens, outages: s.Outages, label: m.label},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

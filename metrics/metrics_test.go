@@ -23,6 +23,9 @@ func newMetrics(tokens *broker.Tokens) *metrics.Metrics {
 		Audit: func() metrics.AuditState {
 			return metrics.AuditState{Writable: true, Missed: 3, Line: 1207, Mark: 1 << 47}
 		},
+		Plugins: func() []broker.Plugin {
+			return []broker.Plugin{{State: broker.PluginRunning}, {State: broker.PluginUntrusted}, {State: broker.PluginUntrusted}}
+		},
 		Outages: func() []broker.Outage {
 			return []broker.Outage{{Host: "a.example", Waiting: map[string]int{"google": 7, "mine": 2}}, {Host: "b.example", Waiting: map[string]int{"other": 1}}}
 		},
@@ -57,6 +60,10 @@ func TestMetrics(t *testing.T) {
 	m.Broker().ProviderChanged(broker.ProviderStale)
 	m.Broker().Revocation("google", broker.RevocationGivenUp)
 	m.Refused("rate")
+	plugins := m.Plugins()
+	plugins.Ended("mine")
+	plugins.Called("mine", time.Millisecond, nil)
+	plugins.Called("mine", time.Second, io.EOF)
 	page := scrape(t, m)
 	for _, want := range []string{
 		`invectd_refreshes_total{outcome="success",provider="google"} 1`,
@@ -80,6 +87,12 @@ func TestMetrics(t *testing.T) {
 		`invectd_store_writable 1`,
 		`invectd_store_repairs_total 2`,
 		`invectd_store_damaged_records 3`,
+		`invectd_plugins{state="running"} 1`,
+		`invectd_plugins{state="untrusted"} 2`,
+		`invectd_plugins{state="quarantined"} 0`,
+		`invectd_plugin_ends_total{plugin="mine"} 1`,
+		`invectd_plugin_call_duration_seconds_count{plugin="mine",result="ok"} 1`,
+		`invectd_plugin_call_duration_seconds_count{plugin="mine",result="error"} 1`,
 		`invectd_audit_writable 1`,
 		`invectd_audit_altered 0`,
 		`invectd_audit_missed_lines_total 3`,

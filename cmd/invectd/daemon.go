@@ -160,11 +160,13 @@ func build(ctx context.Context, c daemonConfig, db *store.DB, trail *audit.Log, 
 		Repairs:  db.Repairs,
 		Damaged:  func() int { return len(db.Damaged()) },
 		Audit:    func() metrics.AuditState { return auditMetrics(trail.State()) },
+		Plugins:  func() []broker.Plugin { return d.plugins.Plugins() },
 		Outages:  func() []broker.Outage { return d.refresher.Outages() },
 	})
 	events := broker.NewEvents()
 	d.plugins, err = host.New(ctx, host.Config{
 		Dir: c.PluginsDir, Scratch: filepath.Join(c.DataDir, "run"), Store: db, Registry: registry, Events: events, Version: version(), Log: log,
+		Trace:   meters.Plugins(),
 		Changed: func(change broker.ProviderChange) { d.broker.ProviderChanged(ctx, change) },
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"plugins/example/github_app":        {"broker", "plugins/sdk"},
 	"socket":                            {"broker", "socket/client"},
 	"socket/client":                     {"broker"},
-	"metrics":                           {"broker", "refresher", "socket", "plugins"},
+	"metrics":                           {"broker", "refresher", "socket", "plugins", "plugins/host"},
 	"cmd/invectd/internal/sandbox":      {},
 	"cmd/invectd/internal/policyfile":   {"broker"},
 	"cmd/invectd": {
