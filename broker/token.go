@@ -54,9 +54,20 @@ func (n Need) Met(t Token, now time.Time) bool {
 	if t.ExpiresAt.IsZero() {
 		return true
 	}
+	if FromFuture(t.IssuedAt, now) {
+		return false
+	}
 	left := t.ExpiresAt.Sub(now)
 	return left > 0 && left >= n.required(t)
 }
+
+// clockTolerance is how far the clock may be set back without anybody minding.
+const clockTolerance = time.Minute
+
+// FromFuture reports whether at lies so far ahead of now that the clock has been
+// set back since. A token that was issued then ends earlier than its ExpiresAt,
+// and nobody knows by how much.
+func FromFuture(at, now time.Time) bool { return at.After(now.Add(clockTolerance)) }
 
 // required is the smaller of Validity and half of the token's lifetime.
 func (n Need) required(t Token) time.Duration {

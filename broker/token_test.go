@@ -103,3 +103,15 @@ func TestStatusAt(t *testing.T) {
 		}
 	}
 }
+
+// TestNeedAfterTheClockWasSetBack: a token from the clock's former future ends
+// earlier than it seems, so that it meets no need and is renewed.
+func TestNeedAfterTheClockWasSetBack(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for ahead, met := range map[time.Duration]bool{-time.Hour: true, 0: true, 30 * time.Second: true, 2 * time.Minute: false, 5 * time.Hour: false} {
+		token := broker.Token{Access: broker.NewSecret("a"), Generation: 1, IssuedAt: now.Add(ahead), ExpiresAt: now.Add(ahead + 2*time.Hour)}
+		if got := (broker.Need{Validity: time.Minute}).Met(token, now); got != met {
+			t.Errorf("Met() of a token issued %v ahead = %t, want %t", ahead, got, met)
+		}
+	}
+}

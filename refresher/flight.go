@@ -291,6 +291,11 @@ func (f *flight) writeIntent(ctx context.Context, c *broker.Credential) error {
 		}
 		return f.storeFailed("refreshing", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e, ok := f.queue.entries[f.id]; ok {
+		e.unasked = time.Time{} // a request follows this one, were it of the same instant
+	}
 	return nil
 }
 

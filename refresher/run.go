@@ -37,8 +37,11 @@ func (r *Refresher) dispatch(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := wallClock()
-	if now.Sub(r.dispatched) > 2*maxSleep {
+	switch passed := now.Sub(r.dispatched); {
+	case passed > 2*maxSleep:
 		r.spread(now)
+	case broker.FromFuture(r.dispatched, now):
+		r.setBack(now, -passed)
 	}
 	r.dispatched = now
 	next := r.queue.ripen(now)
@@ -49,6 +52,21 @@ func (r *Refresher) dispatch(ctx context.Context) time.Duration {
 		return maxSleep
 	}
 	return min(next.Sub(now), maxSleep)
+}
+
+// setBack plans everything anew after the clock was set back: what was due at a
+// time of the former clock would wait by as much longer. r.mu is held.
+func (r *Refresher) setBack(now time.Time, by time.Duration) {
+	r.config.Log.Warn("the clock was set back; tokens that were issued by the former one are renewed", "by", by.Round(time.Second))
+	for _, e := range r.queue.entries {
+		e.notBefore = e.notBefore.Add(-by)
+		if e.failure != nil {
+			shifted := *e.failure // others may be reading it
+			shifted.retryAt = shifted.retryAt.Add(-by)
+			e.failure = &shifted
+		}
+		r.plan(e.id)
+	}
 }
 
 // crowd is how many tokens may have ended unnoticed before they are spread out,

@@ -24,24 +24,35 @@ func nextRefresh(s broker.Summary, policy broker.RefreshPolicy, now time.Time) t
 	case !s.IsActive, !s.Renewable, s.Status == broker.StatusReauth:
 		return time.Time{}
 	case s.AwaitsPerson() && s.Intent == nil:
-		return s.RetryAt // lazy ones too: a code does not wait for a reader
+		return retryOf(s, now) // lazy ones too: a code does not wait for a reader
 	case interrupted(s):
 		return now // the grace that some providers give is short
 	case s.Lazy:
 		if alive := keepAlive(s, policy); !alive.IsZero() {
-			return later(alive, s.RetryAt)
+			return later(alive, retryOf(s, now))
 		}
 		return time.Time{}
 	case !s.RetryAt.IsZero():
-		return s.RetryAt
+		return retryOf(s, now)
 	case s.Status == broker.StatusPending:
 		return now // it needs no person to get its first token
+	case !s.ExpiresAt.IsZero() && broker.FromFuture(s.IssuedAt, now):
+		return ahead(now.Add(5*time.Minute), 4*time.Minute, s.ID) // within a minute, and not all at once
 	}
 	next := earlier(renewal(s, policy), keepAlive(s, policy))
 	if youngest := s.IssuedAt.Add(minAge); !next.IsZero() && next.Before(youngest) {
 		return youngest
 	}
 	return next
+}
+
+// retryOf returns when a failed refresh is tried again. No pause is as long as a
+// clock that was set back makes it look.
+func retryOf(s broker.Summary, now time.Time) time.Time {
+	if s.RetryAt.Sub(now) > 2*maxRetryAfter {
+		return now
+	}
+	return s.RetryAt
 }
 
 // renewal returns when a token that ends is renewed; zero if it does not end.
