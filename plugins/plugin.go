@@ -10,15 +10,16 @@ import (
 )
 
 // SetPlugin has the definitions of one plugin in force instead of those that it
-// brought before, and returns what changed. Those that are good are in force, even
-// if others are not: the error, several joined, names these. What it does not
+// brought before, and returns the ids of those that are its own now, and what
+// changed. Those that are good are in force, even if others are not: the error,
+// several joined, names these. What it does not
 // bring any more stays for the credentials that use it; so does all of a plugin
 // that ends, for which nobody calls SetPlugin. Both hold over a restart.
-func (r *Registry) SetPlugin(ctx context.Context, name string, definitions []broker.Definition) ([]broker.ProviderChange, error) {
+func (r *Registry) SetPlugin(ctx context.Context, name string, definitions []broker.Definition) (own []string, changes []broker.ProviderChange, err error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	before := r.inForce.Load()
-	own := r.sources[broker.SourcePlugin]
+	all := r.sources[broker.SourcePlugin]
 	var errs []error
 	for _, d := range definitions {
 		if err := r.checkPlugin(name, d); err != nil {
@@ -26,18 +27,19 @@ func (r *Registry) SetPlugin(ctx context.Context, name string, definitions []bro
 			continue
 		}
 		r.pluginOf[d.ID] = name
-		own[d.ID] = completed(d)
+		all[d.ID] = completed(d)
+		own = append(own, d.ID)
 	}
-	for id := range own {
+	for id := range all {
 		brought := slices.ContainsFunc(definitions, func(d broker.Definition) bool { return d.ID == id })
 		if r.pluginOf[id] == name && !brought && (r.config.InUse == nil || !r.config.InUse(id)) {
-			delete(own, id)
+			delete(all, id)
 			delete(r.pluginOf, id)
 		}
 	}
 	r.publish()
 	r.keep(ctx) // where that fails, each rescan tries it again
-	return compare(before, r.inForce.Load()), errors.Join(errs...)
+	return own, compare(before, r.inForce.Load()), errors.Join(errs...)
 }
 
 // checkPlugin returns why a definition of a plugin is not in force. r.changes is

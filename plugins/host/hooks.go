@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -64,17 +65,19 @@ func call[R any](ctx context.Context, h *Host, provider string, hook broker.Hook
 		return answer, err
 	}
 	defer process.calls.Done()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if hook.SeesSecrets() {
-		p.log.keepQuiet(true)
+		process.log.keepQuiet()
 	}
 	began := time.Now()
-	answer, err = do(ctx, process.provider)
+	answer, err = do(limited, process.provider)
 	if h.config.Trace.Called != nil {
 		h.config.Trace.Called(p.name, time.Since(began), err)
 	}
-	h.note(p, process, err)
+	if ctx.Err() == nil { // else the caller had less time, or went away
+		h.note(p, process, err)
+	}
 	switch {
 	case err == nil:
 		return answer, nil
@@ -121,8 +124,9 @@ func (h *Host) Callback(ctx context.Context, c broker.Connection, query string) 
 
 // TokenRequest implements [broker.Hooks].
 func (h *Host) TokenRequest(ctx context.Context, c broker.Connection, operation string, r broker.HookRequest) (broker.HookRequest, error) {
-	secrets := secretsOf(c, slices.Collect(maps.Values(r.Headers))...)
-	answer, err := call(ctx, h, c.Definition.ID, broker.HookTokenRequest, append(secrets, string(r.Body)),
+	_, query, _ := strings.Cut(r.URL, "?")
+	shown := append(slices.Collect(maps.Values(r.Headers)), string(r.Body), query)
+	answer, err := call(ctx, h, c.Definition.ID, broker.HookTokenRequest, secretsOf(c, shown...),
 		func(ctx context.Context, to protocol.ProviderClient) (*protocol.TokenRequestResponse, error) {
 			return to.TokenRequest(ctx, &protocol.TokenRequestRequest{
 				ProviderId: c.Definition.ID, Inputs: c.Inputs, Client: wireClient(c.Client), Operation: operation,
@@ -150,9 +154,15 @@ func wireClient(c broker.Client) *protocol.Client {
 	return &protocol.Client{Id: c.ID, Secret: c.Secret.Reveal(), PrivateKey: c.PrivateKey.Reveal(), PrivateKeyId: c.PrivateKeyID}
 }
 
-// secretsOf returns what a call shows and no error may repeat.
-func secretsOf(c broker.Connection, more ...string) []string {
-	return append(more, c.Client.Secret.Reveal(), c.Client.PrivateKey.Reveal())
+// secretsOf returns what a call shows and no error may repeat, as it is written
+// and as it reads without the escapes of a URL.
+func secretsOf(c broker.Connection, texts ...string) []string {
+	for _, text := range slices.Clone(texts) {
+		if plain, err := url.QueryUnescape(text); err == nil {
+			texts = append(texts, plain)
+		}
+	}
+	return append(texts, c.Client.Secret.Reveal(), c.Client.PrivateKey.Reveal())
 }
 
 const (
@@ -163,12 +173,28 @@ const (
 // redacted returns a plugin's words as far as people can be shown them: nothing of
 // them, if any word is part of what it was shown.
 func redacted(message string, secrets []string) string {
+	bared := make([]string, len(secrets))
+	for i, secret := range secrets {
+		bared[i] = bare(secret)
+	}
 	for word := range strings.FieldsFuncSeq(message, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"'=:,;()`, r) }) {
-		if len(word) >= minSecret && slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(secret, word) }) {
+		word = bare(word)
+		if len(word) >= minSecret && slices.ContainsFunc(bared, func(secret string) bool { return strings.Contains(secret, word) }) {
 			return "(its words are kept back, since they hold a part of what it was shown)"
 		}
 	}
 	return printable(message, maxMessage)
+}
+
+// bare returns the letters and digits of a text: what is left of a secret however
+// it is quoted.
+func bare(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, text)
 }
 
 // printable returns text without what moves a terminal's cursor, and not too long.

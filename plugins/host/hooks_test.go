@@ -1,9 +1,11 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/invectd/invectd/broker"
 )
@@ -80,8 +82,51 @@ func TestHookThatTells(t *testing.T) {
 	if _, refused := errors.AsType[*broker.HookRefusal](err); !refused || strings.Contains(err.Error(), "canary") {
 		t.Errorf("TokenRequest() = %v, want a refusal without the secret", err)
 	}
+	// The former goes on printing while the next one starts, which was shown nothing.
+	former := f.process("tells")
+	f.upgrade(t, "tells", broker.HookTokenRequest)
+	<-former.command.exited
 	if strings.Contains(f.log.String(), "canary") {
 		t.Errorf("the log has the secret:\n%s", f.log)
+	}
+}
+
+// TestHookOfAnother: a plugin that brings what is another's does not get its calls,
+// not even while that one is down.
+func TestHookOfAnother(t *testing.T) {
+	f := newFixture(t, map[string]string{"moves": hostilePackage, "tells": hostilePackage})
+	f.trust(t, "moves", broker.HookTokenRequest)
+	_ = f.process("moves").command.Kill(t.Context())
+	f.waitFor(t, "moves", broker.PluginStopped)
+	p := f.trust(t, "tells", broker.HookTokenRequest)
+	if p.State != broker.PluginRunning || len(p.Providers) > 0 || len(p.Declared) > 0 || !strings.Contains(p.Error, "which no plugin replaces") {
+		t.Errorf("a plugin with another's provider = %+v, want it running without, and told", p)
+	}
+	if _, err := tokenRequest(t, f); err != nil && strings.Contains(err.Error(), "tells") {
+		t.Errorf("TokenRequest() = %v, want it to be no business of the other plugin", err)
+	}
+	f.waitFor(t, "moves", broker.PluginRunning)
+	if changed, err := tokenRequest(t, f); err != nil || changed.URL != "https://evil.example/token" {
+		t.Errorf("TokenRequest() = %+v, %v, want it answered by the owner", changed, err)
+	}
+}
+
+// TestCallersTime: a caller that has less time than a plugin blames no plugin.
+func TestCallersTime(t *testing.T) {
+	f := newFixture(t, map[string]string{"hangs": hostilePackage})
+	f.trust(t, "hangs", broker.HookTokenRequest)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	for range missedCalls {
+		if _, err := f.TokenRequest(ctx, f.connection(t), "refresh", broker.HookRequest{Method: "POST", URL: "https://token.example/token"}); err == nil {
+			t.Error("TokenRequest() of a caller without time = nil, want an error")
+		}
+	}
+	if err := f.process("hangs").alive(t.Context()); err != nil {
+		t.Errorf("alive() = %v, want it to run on", err)
+	}
+	if missed := f.plugins["hangs"].missed; missed > 0 {
+		t.Errorf("missed calls = %d, want 0", missed)
 	}
 }
 
@@ -105,7 +150,8 @@ func TestHookThatHangs(t *testing.T) {
 }
 
 func TestRedacted(t *testing.T) {
-	secrets := []string{"s3cr3t-of-the-client", `{"access_token":"tok-1234567890"}`}
+	client := broker.Client{Secret: broker.NewSecret("s3cr3t-of-the-client")}
+	secrets := secretsOf(broker.Connection{Client: client}, `{"access_token":"tok-1234567890"}`, "code=4%2F0AbCdEf-x%3D%3D", `{"t":"1\/\/0gAbCdEf"}`)
 	for message, shown := range map[string]bool{
 		"the clock is wrong":                     true,
 		"bad key":                                true,
@@ -113,6 +159,8 @@ func TestRedacted(t *testing.T) {
 		"cut: s3cr3t-of-th":                      false,
 		"token=tok-1234567890":                   false,
 		"token='tok-12345678'":                   false,
+		"no code 4/0AbCdEf-x== is known":         false,
+		"no token 1//0gAbCdEf is known":          false,
 		"the answer has no field \"expires_in\"": true,
 	} {
 		got := redacted(message, secrets)

@@ -47,9 +47,9 @@ type Config struct {
 
 // A Registry takes the definitions that plugins bring.
 type Registry interface {
-	// SetPlugin replaces the definitions of a plugin and returns what changed; the
-	// error tells which are not in force.
-	SetPlugin(ctx context.Context, name string, definitions []broker.Definition) ([]broker.ProviderChange, error)
+	// SetPlugin replaces the definitions of a plugin, and returns the ids of those
+	// that are its own now, and what changed; the error tells which are not in force.
+	SetPlugin(ctx context.Context, name string, definitions []broker.Definition) (own []string, changes []broker.ProviderChange, err error)
 }
 
 // A Trace holds functions that are called as things happen; each may be nil.
@@ -65,6 +65,10 @@ type Trace struct {
 type Host struct {
 	config Config
 	wake   chan struct{} // has the folder read again
+
+	// offers is held while what a plugin offers is put into force, so that nothing
+	// of one is that was ended meanwhile. It is taken before mu.
+	offers sync.Mutex
 
 	mu        sync.Mutex
 	trusts    map[string]broker.PluginTrust // guarded by mu, as all below
@@ -294,12 +298,19 @@ func (h *Host) Distrust(ctx context.Context, name string) error {
 	if err := h.distrust(ctx, name); err != nil {
 		return err
 	}
-	_ = h.setDefinitions(ctx, name, nil) // there are none that could be wrong
+	h.offers.Lock()
+	_, _ = h.setDefinitions(ctx, name, nil) // there are none that could be wrong
+	h.offers.Unlock()
+	h.rescan()
+	return nil
+}
+
+// rescan has the folder read again.
+func (h *Host) rescan() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 func (h *Host) distrust(ctx context.Context, name string) error {
@@ -316,11 +327,12 @@ func (h *Host) distrust(ctx context.Context, name string) error {
 }
 
 // setDefinitions puts the definitions of a plugin into force, tells of it, and
-// returns which are not.
-func (h *Host) setDefinitions(ctx context.Context, name string, definitions []broker.Definition) error {
-	changes, err := h.config.Registry.SetPlugin(ctx, name, definitions)
+// returns the ids of those that are its own now and which are not in force.
+// h.offers is held.
+func (h *Host) setDefinitions(ctx context.Context, name string, definitions []broker.Definition) ([]string, error) {
+	own, changes, err := h.config.Registry.SetPlugin(ctx, name, definitions)
 	for _, change := range changes {
 		h.config.Changed(change)
 	}
-	return err
+	return own, err
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +27,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// builtPrograms is the variable that names the folder of programs, for tests that
+// run as somebody who cannot build them.
+const builtPrograms = "BUILT_PROGRAMS"
+
+// builtName is what the program of a package is called there.
+func builtName(pkg string) string { return path.Base(pkg) }
+
 // built builds a program of the module once and returns its path.
 var built = func() func(t *testing.T, pkg string) string {
 	var mu sync.Mutex
 	paths := map[string]string{}
 	return func(t *testing.T, pkg string) string {
 		t.Helper()
+		if dir := os.Getenv(builtPrograms); dir != "" {
+			return filepath.Join(dir, builtName(pkg))
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if paths[pkg] == "" {
@@ -152,6 +163,22 @@ func (f *fixture) trust(t *testing.T, name string, hooks ...broker.Hook) broker.
 	return p
 }
 
+// upgrade puts another file in the place of a plugin's, with the same program in
+// it: what stands behind it is not read. Then it trusts that.
+func (f *fixture) upgrade(t *testing.T, name string, hooks ...broker.Hook) broker.Plugin {
+	t.Helper()
+	path, next := filepath.Join(f.dir, name), filepath.Join(f.dir, "."+name)
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(next, append(program, 0), 0o755), os.Rename(next, path)); err != nil {
+		t.Fatal(err)
+	}
+	f.scan()
+	return f.trust(t, name, hooks...)
+}
+
 // waitKnown waits until the host has seen a file.
 func (f *fixture) waitKnown(t *testing.T, name string) {
 	t.Helper()
@@ -223,6 +250,20 @@ func TestDroppedIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.waitFor(t, "my_service", broker.PluginStopped)
+}
+
+// TestChangedAndKilled: where the file changed meanwhile, what was trusted cannot be
+// started again, and that is no fault of a plugin's.
+func TestChangedAndKilled(t *testing.T) {
+	f := newFixture(t, map[string]string{"my_service": examplePackage})
+	f.trust(t, "my_service")
+	f.put(t, "my_service", hostilePackage)
+	f.scan()
+	_ = f.process("my_service").command.Kill(t.Context())
+	p := f.waitFor(t, "my_service", broker.PluginUntrusted)
+	if p.Restarts != 1 || !strings.Contains(p.Error, "invectd plugins trust my_service") {
+		t.Errorf("killed after its file changed = %+v, want what to do after one end", p)
+	}
 }
 
 // TestRestart: a plugin that was killed is started again, and left alone once it
@@ -307,6 +348,9 @@ func TestFlood(t *testing.T) {
 		if err := f.process("floods").alive(t.Context()); err != nil {
 			t.Fatalf("alive() = %v", err)
 		}
+	}
+	if !strings.Contains(f.log.String(), "yyyy") {
+		t.Error("the log has nothing of what it printed")
 	}
 	if size := f.log.len(); size > 2*linesPerMinute*(maxLine+200) {
 		t.Errorf("the log has %d bytes, want it bounded", size)
@@ -405,20 +449,9 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	path := filepath.Join(f.dir, "moves")
 	for n := range 5 {
 		before := f.process("moves")
-		program, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Another file with the same program in it: what stands behind it is not read.
-		next := filepath.Join(f.dir, ".moves")
-		if err := errors.Join(os.WriteFile(next, append(program, byte(n)), 0o755), os.Rename(next, path)); err != nil {
-			t.Fatal(err)
-		}
-		f.scan()
-		if p := f.trust(t, "moves", broker.HookTokenRequest); p.State != broker.PluginRunning || p.Error != "" {
+		if p := f.upgrade(t, "moves", broker.HookTokenRequest); p.State != broker.PluginRunning || p.Error != "" {
 			t.Fatalf("upgrade %d = %s: %s, want it running", n, p.State, p.Error)
 		}
 		if f.process("moves") == before {

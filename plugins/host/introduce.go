@@ -11,8 +11,10 @@ import (
 	"github.com/invectd/invectd/plugins/protocol"
 )
 
-// maxProviders bounds what one plugin may bring.
-const maxProviders = 100
+const (
+	maxProviders = 100   // that one plugin may bring
+	maxMismatch  = 2_000 // characters of what is told of those that are not in force
+)
 
 // introduce asks a process what it offers, and puts that in force. From then on
 // it is the one that answers.
@@ -24,34 +26,52 @@ func (p *supervised) introduce(ctx context.Context, process *process) error {
 		return fmt.Errorf("it could not be asked what it offers: %s", told(err))
 	}
 	definitions, errs := readOffer(p.name, offer)
+	h := p.host
+	h.offers.Lock()
+	defer h.offers.Unlock()
+	if !p.wanted(ctx) {
+		return context.Canceled
+	}
 	// Before it is in force no request can need the plugin.
-	if err := p.host.setDefinitions(ctx, p.name, definitions); err != nil {
+	own, err := h.setDefinitions(ctx, p.name, definitions)
+	if err != nil {
 		errs = append(errs, err)
 	}
-	h := p.host
+	definitions = slices.DeleteFunc(definitions, func(d broker.Definition) bool { return !slices.Contains(own, d.ID) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if ctx.Err() != nil || p.cancel == nil {
 		return context.Canceled
 	}
+	p.answers(process, offer.GetVersion(), definitions, errors.Join(errs...))
+	return nil
+}
+
+// wanted reports whether nobody has ended the plugin meanwhile.
+func (p *supervised) wanted(ctx context.Context) bool {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	return ctx.Err() == nil && p.cancel != nil
+}
+
+// answers makes a process the one that answers, for the definitions that are the
+// plugin's own. mismatch tells which are not in force. h.mu is held.
+func (p *supervised) answers(process *process, version string, own []broker.Definition, mismatch error) {
 	before := p.state
 	p.process, p.missed = process, 0
 	p.state, p.problem, p.mismatch = broker.PluginRunning, "", ""
-	if err := errors.Join(errs...); err != nil {
-		p.mismatch = err.Error()
-		h.config.Log.Warn("definitions of a plugin are not in force", "plugin", p.name, "error", err)
+	if mismatch != nil {
+		p.mismatch = printable(mismatch.Error(), maxMismatch)
+		p.host.config.Log.Warn("definitions of a plugin are not in force", "plugin", p.name, "error", p.mismatch)
 	}
-	p.version = printable(offer.GetVersion(), 100)
+	p.version = printable(version, 100)
 	p.providers, p.declared = []string{}, map[string][]broker.Hook{}
-	for _, d := range definitions {
-		if other := h.providers[d.ID]; other == nil || other == p || other.process == nil {
-			h.providers[d.ID] = p
-			p.providers = append(p.providers, d.ID)
-			p.declared[d.ID] = d.Hooks
-		}
+	for _, d := range own {
+		p.host.providers[d.ID] = p
+		p.providers = append(p.providers, d.ID)
+		p.declared[d.ID] = d.Hooks
 	}
 	p.tell(before)
-	return nil
 }
 
 // readOffer returns the definitions of an answer that can be read, and errors for

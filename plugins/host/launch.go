@@ -77,8 +77,9 @@ func limit() error {
 			return fmt.Errorf("limiting resource %d: %w", resource, err)
 		}
 	}
-	// Where memory runs out, the plugin goes first. A kernel that says no leaves
-	// it to choose by itself.
+	// Where there is not enough for both, the daemon goes before the plugin. A
+	// system that says no leaves that to its own choice.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	return nil
 }
@@ -93,7 +94,8 @@ func dropRoot() error {
 
 // confineFiles leaves a plugin its own folder and what interpreters and libraries
 // read, as far as the kernel can. In particular not the data folder, nor any file
-// that a key lies in.
+// that a key lies in. Nor does it leave it TCP, abstract sockets, or signals to
+// others.
 func confineFiles() error {
 	rules := []landlock.Rule{
 		landlock.RWDirs("."),
@@ -107,21 +109,27 @@ func confineFiles() error {
 	if path, err := os.Readlink(imagePath); err == nil && !strings.HasPrefix(path, "/memfd:") {
 		rules = append(rules, landlock.ROFiles(imagePath))
 	}
-	return landlock.V5.BestEffort().RestrictPaths(rules...)
+	return landlock.V7.BestEffort().Restrict(rules...)
 }
 
 var deniedEverywhere = []string{
 	"connect", "io_uring_setup", "io_uring_enter", "io_uring_register",
-	"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "kill", "tkill", "pidfd_send_signal",
+	"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp",
+	"kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+	"setpriority", "ioprio_set", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr",
 	"bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key",
 	"unshare", "setns", "mount", "umount2", "move_mount", "open_tree", "fsopen", "pivot_root", "chroot",
 }
+
+// Of asm-generic/sockios.h: they say who gets the signals of a socket.
+const fioSetOwn, siocSetGroup = 0x8901, 0x8902
 
 // confineCalls denies what a plugin needs not: other processes, the network, and
 // connections to anybody. It answers on a socket; the daemon, whose user it may
 // share, must not take it for an operator.
 func confineCalls() error {
 	deny := seccomp.ActionErrno | seccomp.Action(unix.EPERM)
+	self := uint64(os.Getpid()) // that of the plugin, too
 	return seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true,
 		Flag:       seccomp.FilterFlagTSync,
@@ -133,6 +141,20 @@ func confineCalls() error {
 				{Action: deny, NamesWithCondtions: []seccomp.NameWithConditions{
 					{Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsNotSet, Value: unix.CLONE_THREAD}}},
 					{Name: "socket", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_UNIX}}},
+					// Datagrams go to anybody without a connection.
+					{Name: "socket", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.BitsSet, Value: unix.SOCK_DGRAM}}},
+					{Name: "socketpair", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.BitsSet, Value: unix.SOCK_DGRAM}}},
+					// Of another process of the same user a plugin could be the end.
+					{Name: "tgkill", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.NotEqual, Value: self}}},
+					{Name: "prlimit64", Conditions: seccomp.ArgumentConditions{
+						{Argument: 0, Operation: seccomp.NotEqual, Value: 0}, {Argument: 0, Operation: seccomp.NotEqual, Value: self},
+					}},
+					{Name: "fcntl", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: unix.F_SETOWN}}},
+					{Name: "fcntl", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: unix.F_SETOWN_EX}}},
+					{Name: "ioctl", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: fioSetOwn}}},
+					{Name: "ioctl", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: siocSetGroup}}},
+					// It ends with the daemon.
+					{Name: "prctl", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.Equal, Value: unix.PR_SET_PDEATHSIG}}},
 				}},
 			},
 		},

@@ -15,7 +15,7 @@ const (
 
 // printed takes what a plugin prints to standard error, and puts of it into the
 // log what fits: short lines, and few of them. It never holds a plugin up. Of one
-// that was shown a secret it only counts the lines.
+// that was shown a secret it only counts the lines. Each process has one of its own.
 type printed struct {
 	log *slog.Logger
 
@@ -27,11 +27,11 @@ type printed struct {
 	dropped int // since one was logged
 }
 
-// keepQuiet says whether the plugin was shown a secret.
-func (p *printed) keepQuiet(quiet bool) {
+// keepQuiet says that the plugin is shown a secret from now on.
+func (p *printed) keepQuiet() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.quiet = quiet
+	p.quiet, p.line = true, nil
 }
 
 // Write implements [io.Writer].

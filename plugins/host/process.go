@@ -30,6 +30,7 @@ type process struct {
 	command  *command
 	provider protocol.ProviderClient
 	health   grpc_health_v1.HealthClient
+	log      *printed
 	hung     chan struct{} // closed by giveUp
 	giveUp   func()        // may be called more than once
 	// calls are those under way. They begin while the process is the one that
@@ -40,7 +41,7 @@ type process struct {
 // start runs an image and shakes hands with it. scratch is the folder in which
 // go-plugin makes the plugin's own, and removes it in the end.
 func start(name string, img *image, scratch string, log *printed) (*process, error) {
-	p := &process{hung: make(chan struct{})}
+	p := &process{hung: make(chan struct{}), log: log}
 	p.giveUp = sync.OnceFunc(func() { close(p.hung) })
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
@@ -54,6 +55,10 @@ func start(name string, img *image, scratch string, log *printed) (*process, err
 		SkipHostEnv:      true,
 		StartTimeout:     startTimeout,
 		Logger:           hclog.NewNullLogger(),
+		// What programs that serve by go-plugin print does not come as their output,
+		// but over the connection.
+		SyncStdout:       log,
+		SyncStderr:       log,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: scratch},
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxMessage), grpc.MaxCallSendMsgSize(protocol.MaxMessage),

@@ -2,8 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"syscall"
@@ -26,11 +26,10 @@ const (
 )
 
 // A supervised plugin is a file in the folder, and the process that runs it. All
-// fields but the first are guarded by the host's lock.
+// fields but the first three are guarded by the host's lock.
 type supervised struct {
 	host       *Host
 	name, path string
-	log        *printed
 
 	seen   identity // of the file when it was hashed
 	digest string   // of the file then
@@ -60,7 +59,7 @@ type identity struct {
 }
 
 func newSupervised(h *Host, name, path string) *supervised {
-	return &supervised{host: h, name: name, path: path, log: &printed{log: h.config.Log.With(slog.String("plugin", name))}}
+	return &supervised{host: h, name: name, path: path}
 }
 
 // look returns the digest of the file as it is now, or why it is not run.
@@ -202,13 +201,13 @@ func (p *supervised) run(ctx context.Context, trust broker.PluginTrust, replaced
 			pause = restartPause // it ran well
 		}
 		if ctx.Err() == nil {
-			p.ended(trust, err)
+			p.ended(ctx, trust, err)
 		}
 		if first {
 			first = false
 			close(decided)
 		}
-		if ctx.Err() != nil || p.quarantined(trust) {
+		if ctx.Err() != nil {
 			if replaced != nil {
 				replaced()
 			}
@@ -234,8 +233,7 @@ func (p *supervised) once(ctx context.Context, trust broker.PluginTrust, ready f
 	if err != nil {
 		return err
 	}
-	p.log.keepQuiet(false) // a new process was shown nothing yet
-	process, err := start(p.name, img, p.host.config.Scratch, p.log)
+	process, err := start(p.name, img, p.host.config.Scratch, &printed{log: p.host.config.Log.With("plugin", p.name)})
 	if err != nil {
 		return fmt.Errorf("it could not be started: %w", err)
 	}
@@ -277,12 +275,18 @@ func watch(ctx context.Context, process *process) error {
 }
 
 // ended takes note that the plugin ended by itself.
-func (p *supervised) ended(trust broker.PluginTrust, err error) {
+func (p *supervised) ended(ctx context.Context, trust broker.PluginTrust, err error) {
 	h := p.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p.trust.Digest != trust.Digest || p.cancel == nil {
+	if ctx.Err() != nil || p.trust.Digest != trust.Digest {
 		return // it has been replaced or ended since
+	}
+	if errors.Is(err, errDigest) {
+		// There is nothing to start again; the next look at the file says what to do.
+		p.end(broker.PluginStopped, err.Error())
+		h.rescan()
+		return
 	}
 	before, now := p.state, time.Now()
 	p.restarts++
@@ -291,6 +295,7 @@ func (p *supervised) ended(trust broker.PluginTrust, err error) {
 	if len(p.ends) >= quarantineCount {
 		p.state = broker.PluginQuarantined
 		p.problem = fmt.Sprintf("%v; it ended %d times within %s and is left alone: put a working file there, or try again: invectd plugins trust %s", err, len(p.ends), quarantineWindow, p.name)
+		p.cancel()
 		p.cancel = nil
 	}
 	h.config.Log.Warn("a plugin ended", "plugin", p.name, "restarts", p.restarts, "error", err)
@@ -298,12 +303,6 @@ func (p *supervised) ended(trust broker.PluginTrust, err error) {
 		h.config.Trace.Ended(p.name)
 	}
 	p.tell(before)
-}
-
-func (p *supervised) quarantined(trust broker.PluginTrust) bool {
-	p.host.mu.Lock()
-	defer p.host.mu.Unlock()
-	return p.state == broker.PluginQuarantined && p.trust.Digest == trust.Digest
 }
 
 // info returns what people are shown. h.mu is held.

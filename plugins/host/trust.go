@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 )
 
@@ -54,9 +55,16 @@ func checkOwner(path string, info fs.FileInfo, shared bool) error {
 	return nil
 }
 
+// validName are the names that a plugin may have: they stand in paths, logs and
+// the labels of metrics.
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
 // openExecutable opens a plugin's file for reading, if others cannot have written
 // it. The folder has been checked.
 func openExecutable(path string) (*os.File, error) {
+	if !validName.MatchString(filepath.Base(path)) {
+		return nil, &untrustworthy{path, "has a name that no plugin may have: give it one of at most 64 letters, digits, '.', '_' and '-'"}
+	}
 	// A link could lead out of the folder, and a pipe would wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ELOOP) {

@@ -38,6 +38,8 @@ func TestOpenExecutable(t *testing.T) {
 		file("setuid", 0o755|os.ModeSetuid): "chmod ug-s",
 		file("setgid", 0o755|os.ModeSetgid): "chmod ug-s",
 		link:                                "symbolic link",
+		file("two words", 0o755):            "a name that no plugin may have",
+		file("\xff", 0o755):                 "a name that no plugin may have",
 		pipe:                                "no regular file",
 		dir:                                 "no regular file",
 		filepath.Join(dir, "absent"):        "no such file",

@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/invectd/invectd/plugins/sdk"
 )
@@ -48,7 +52,13 @@ func main() {
 		}
 	case "tells":
 		provider.TokenRequest = func(_ context.Context, r *sdk.TokenRequest) error {
-			fmt.Fprintln(os.Stderr, "the secret is", r.Client.Secret)
+			go func() { // and again, and again
+				for {
+					fmt.Fprintln(os.Stderr, "the secret is", r.Client.Secret)
+					log.Print("the secret is ", r.Client.Secret) // past go-plugin, which took os.Stderr
+					time.Sleep(time.Millisecond)
+				}
+			}()
 			return errors.New("the secret is " + r.Client.Secret)
 		}
 	case "probe":
@@ -88,6 +98,24 @@ func probe() (could []string) {
 	try("write to /tmp", os.WriteFile("/tmp/hostile-was-here", nil, 0o600))
 	try("write beside its folder", os.WriteFile("../hostile-was-here", nil, 0o600))
 	try("signal the daemon", syscall.Kill(os.Getppid(), 0))
+	daemon := uintptr(os.Getppid())
+	signalled := func(number uintptr, args ...uintptr) error {
+		if _, _, code := syscall.RawSyscall6(number, args[0], args[1], args[2], args[3], 0, 0); code != 0 {
+			return code
+		}
+		return nil
+	}
+	try("signal a thread of the daemon", signalled(syscall.SYS_TGKILL, daemon, daemon, 0, 0))
+	try("limit the daemon", signalled(unix.SYS_PRLIMIT64, daemon, unix.RLIMIT_CORE, uintptr(unsafe.Pointer(&unix.Rlimit{})), 0))
+	try("slow the daemon down", syscall.Setpriority(syscall.PRIO_PROCESS, int(daemon), 19))
+	try("outlive the daemon", signalled(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, 0, 0, 0))
+	_, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	try("send datagrams", err)
+	pipe, err := os.Open("/dev/null")
+	if err == nil {
+		_, err = unix.FcntlInt(pipe.Fd(), unix.F_SETOWN, int(daemon))
+	}
+	try("have the daemon signalled", err)
 	try("trace the daemon", syscall.PtraceAttach(os.Getppid()))
 	_, err = os.ReadFile(fmt.Sprintf("/proc/%d/environ", os.Getppid()))
 	try("read the daemon's environment", err)
