@@ -76,6 +76,7 @@ type Host struct {
 	providers map[string]*supervised        // by the id of a provider that one brought
 	folder    string                        // why nothing of the folder is run; "" if that is not so
 	running   sync.WaitGroup
+	weak      [2]sync.Once    // of what tellWeak tells
 	ctx       context.Context // of Run; nil before it
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,11 @@ import (
 // TestMain lets the test's own program become a plugin, as the daemon's does.
 func TestMain(m *testing.M) {
 	Launch()
+	if os.Getenv(oldKernel) != "" {
+		if err := forgetCalls(); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(m.Run())
 }
 
@@ -422,6 +428,45 @@ func (l *lockedBuffer) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Len()
+}
+
+// TestReloads: a plugin that is replaced again and again leaves nothing behind.
+func TestReloads(t *testing.T) {
+	f := newFixture(t, map[string]string{"my_service": examplePackage})
+	f.trust(t, "my_service")
+	count := 100
+	if testing.Short() {
+		count = 5
+	}
+	var descriptors, routines int
+	for n := range count {
+		before := f.process("my_service")
+		if p := f.upgrade(t, "my_service"); p.State != broker.PluginRunning || p.Error != "" {
+			t.Fatalf("reload %d = %s: %s, want it running", n, p.State, p.Error)
+		}
+		<-before.command.exited
+		if n == 1 {
+			descriptors, routines = openDescriptors(t), runtime.NumGoroutine()
+		}
+	}
+	if now := openDescriptors(t); now > descriptors+5 { // what is being closed counts yet
+		t.Errorf("after %d reloads %d descriptors are open, %d after the first", count, now, descriptors)
+	}
+	if now := runtime.NumGoroutine(); now > routines+15 {
+		t.Errorf("after %d reloads there are %d goroutines, %d after the first", count, now, routines)
+	}
+	if left, err := os.ReadDir(f.config.Scratch); err != nil || len(left) > 2 {
+		t.Errorf("after %d reloads there are the folders %v, %v, want that of the one that runs", count, left, err)
+	}
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
 }
 
 // TestUpgradeUnderLoad: while one file takes the place of another, no call of a hook

@@ -10,6 +10,7 @@ import (
 
 	"github.com/elastic/go-seccomp-bpf"
 	"github.com/landlock-lsm/go-landlock/landlock"
+	landlockabi "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,6 +83,20 @@ func limit() error {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	return nil
+}
+
+// tellWeak tells once of each thing that this system lacks to hold plugins in.
+func (h *Host) tellWeak(img *image) {
+	if abi, err := landlockabi.LandlockGetABIVersion(); err != nil || abi < 1 {
+		h.weak[0].Do(func() {
+			h.config.Log.Warn("this kernel has no Landlock, or hides it: a plugin can read what the user can that it runs as")
+		})
+	}
+	if img.private != "" {
+		h.weak[1].Do(func() {
+			h.config.Log.Warn("this system runs nothing out of sealed memory: plugins are run from copies in the data folder, which the daemon's own user could change")
+		})
+	}
 }
 
 func dropRoot() error {

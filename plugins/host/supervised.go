@@ -233,6 +233,7 @@ func (p *supervised) once(ctx context.Context, trust broker.PluginTrust, ready f
 	if err != nil {
 		return err
 	}
+	p.host.tellWeak(img)
 	process, err := start(p.name, img, p.host.config.Scratch, &printed{log: p.host.config.Log.With("plugin", p.name)})
 	if err != nil {
 		return fmt.Errorf("it could not be started: %w", err)

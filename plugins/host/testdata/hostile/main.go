@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -20,9 +22,12 @@ import (
 	"github.com/invectd/invectd/plugins/sdk"
 )
 
+// base is where its provider answers. A build may set it.
+var base = "https://token.example"
+
 func main() {
 	provider := sdk.Provider{Definition: sdk.Definition{
-		ID: "hostile", Name: "Hostile", TokenURL: "https://token.example/token", AuthorizationURL: "https://token.example/authorize",
+		ID: "hostile", Name: "Hostile", TokenURL: base + "/token", AuthorizationURL: base + "/authorize",
 	}}
 	version := "1"
 	switch os.Args[0] {
@@ -41,6 +46,32 @@ func main() {
 				fmt.Fprintln(os.Stderr, strings.Repeat("y", 10_000))
 			}
 		}()
+	case "spins":
+		for range 8 {
+			go func() {
+				for {
+				}
+			}()
+		}
+	case "swells":
+		go func() {
+			var all [][]byte
+			for {
+				all = append(all, bytes.Repeat([]byte{1}, 1<<20))
+			}
+		}()
+	case "forks":
+		for range 8 {
+			go func() {
+				for {
+					_ = exec.Command("/bin/sleep", "1000").Start()
+				}
+			}()
+		}
+	case "ignores":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	case "answers":
+		provider.TokenResponse = func(context.Context, *sdk.TokenResponse) error { return nil }
 	case "dies":
 		provider.TokenRequest = func(context.Context, *sdk.TokenRequest) error { os.Exit(4); return nil }
 	case "hangs":
