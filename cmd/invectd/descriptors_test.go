@@ -56,6 +56,10 @@ func TestDescriptorsRunOut(t *testing.T) {
 		}
 		defer conn.Close()
 	}
+	// Connections are accepted in order: once a new one is answered, all others are in.
+	if status, err := askOnce(p.socket, "GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil || status != http.StatusOK {
+		t.Fatalf("GET /version over a new connection = %d, %v, want 200", status, err)
+	}
 	create("after")
 	if got := p.descriptors(); got < before+2*crowd {
 		t.Errorf("the daemon has %d descriptors with %d connections, want that it took them all", got, 2*crowd)

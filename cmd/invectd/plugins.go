@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/invectd/invectd/broker"
 	"github.com/invectd/invectd/socket/client"
 )
 
@@ -80,12 +81,8 @@ name is not run before you trust that.
 A plugin gets no secret to see, unless you grant it a hook that does: it says
 which it needs once it runs.
 
-  authorization_url  change where a person is sent; sees no secret
-  callback           check what the browser brought back; sees the code and the client's secret
-  token_request      change or sign token requests; sees the client's secret or key, codes and refresh tokens
-  token_response     change what the token endpoint answered; sees the tokens
-
-Those given with --hook are all that it is granted from then on.`,
+` + hookTexts() + `
+The exit code is 1 if it does not run, though it is trusted then. Those given with --hook are all that it is granted from then on.`,
 		Example: `  invectd plugins trust my_service
   invectd plugins trust github_app --hook token_request --hook token_response`,
 		Args: cobra.ExactArgs(1),
@@ -101,11 +98,33 @@ Those given with --hook are all that it is granted from then on.`,
 			return err
 		}
 		if *asJSON {
-			return printJSON(p.stdout, plugin)
+			err = printJSON(p.stdout, plugin)
+		} else {
+			err = printTrusted(p, plugin)
 		}
-		return printTrusted(p, plugin)
+		if err == nil && plugin.State != string(broker.PluginRunning) {
+			err = fmt.Errorf("%s is trusted and does not run: %s", plugin.Name, plugin.Error)
+		}
+		return err
 	})
 	return cmd
+}
+
+// hookText tells what a plugin that is granted a hook may do and what it sees.
+var hookText = map[broker.Hook]string{
+	broker.HookAuthorizationURL: "change where a person is sent; sees no secret",
+	broker.HookCallback:         "check what the browser brought back; sees the code and the client's secret",
+	broker.HookTokenRequest:     "change or sign token requests; sees the client's secret or key, codes and refresh tokens",
+	broker.HookTokenResponse:    "change what the token endpoint answered; sees the tokens",
+}
+
+// hookTexts tells it of each, in a line.
+func hookTexts() string {
+	var all strings.Builder
+	for _, hook := range broker.AllHooks {
+		fmt.Fprintf(&all, "  %-18s %s\n", hook, hookText[hook])
+	}
+	return all.String()
 }
 
 func printTrusted(p program, plugin client.Plugin) error {
@@ -121,7 +140,11 @@ func printTrusted(p program, plugin client.Plugin) error {
 	if err := t.print(); err != nil || len(missing) == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(p.stdout, "\nIf it may, grant what it needs:\n  invectd plugins trust %s --hook %s\n",
+	fmt.Fprintf(p.stdout, "\nIt is to be granted:\n")
+	for _, hook := range missing {
+		fmt.Fprintf(p.stdout, "  %-18s %s\n", printable(hook), hookText[broker.Hook(hook)])
+	}
+	_, err := fmt.Fprintf(p.stdout, "If it may:\n  invectd plugins trust %s --hook %s\n",
 		printable(plugin.Name), strings.Join(plugin.Hooks, " --hook "))
 	return err
 }

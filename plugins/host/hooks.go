@@ -65,6 +65,8 @@ func call[R any](ctx context.Context, h *Host, provider string, hook broker.Hook
 		return answer, err
 	}
 	defer process.calls.Done()
+	deadline, limits := ctx.Deadline()
+	hurried := limits && time.Until(deadline) < callTimeout
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if hook.SeesSecrets() {
@@ -75,7 +77,7 @@ func call[R any](ctx context.Context, h *Host, provider string, hook broker.Hook
 	if h.config.Trace.Called != nil {
 		h.config.Trace.Called(p.name, time.Since(began), err)
 	}
-	if ctx.Err() == nil { // else the caller had less time, or went away
+	if err == nil || !hurried && ctx.Err() == nil { // else the caller had less time, or went away
 		h.note(p, process, err)
 	}
 	switch {

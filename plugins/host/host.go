@@ -322,7 +322,8 @@ func (h *Host) distrust(ctx context.Context, name string) error {
 	}
 	delete(h.trusts, name)
 	if p := h.plugins[name]; p != nil {
-		h.settle(p, true, broker.PluginTrust{}, false)
+		_, err := os.Lstat(p.path)
+		h.settle(p, err == nil, broker.PluginTrust{}, false)
 	}
 	return nil
 }

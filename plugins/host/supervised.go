@@ -97,6 +97,8 @@ func (h *Host) settle(p *supervised, there bool, trust broker.PluginTrust, trust
 	switch {
 	case !there && trusted:
 		p.end(broker.PluginStopped, fmt.Sprintf("its file is gone; put it back, or take the word back: invectd plugins distrust %s", p.name))
+	case !there:
+		p.end(broker.PluginStopped, "its file is gone")
 	case err != nil && (p.cancel == nil || !trusted):
 		p.digest = ""
 		p.end(broker.PluginRefused, err.Error())
@@ -143,7 +145,7 @@ func (p *supervised) begin(trust broker.PluginTrust) {
 	ctx, cancel := context.WithCancel(p.host.ctx)
 	replaced := p.cancel
 	p.grant(trust)
-	p.cancel, p.decided, p.ends = cancel, make(chan struct{}), nil
+	p.cancel, p.decided, p.ends, p.problem = cancel, make(chan struct{}), nil, ""
 	if p.process == nil {
 		p.state = broker.PluginStopped
 	}
